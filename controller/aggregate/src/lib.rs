@@ -1,0 +1,1 @@
+//! Exactly-once totals per series, and their exposition.

@@ -1,0 +1,1 @@
+//! Kubernetes objects in, upstream addresses to targets out.

@@ -1,0 +1,1 @@
+//! The controller's shells: HTTP, sources, ledger log.

@@ -1,0 +1,1 @@
+//! The filter's logic without its host: recording, attribution, reporting.

@@ -1,0 +1,2 @@
+//! The `gaugeway` command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Set-up, tests, demo and benches of this repository.
+fn main() {}
