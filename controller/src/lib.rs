@@ -1,1 +1,23 @@
-//! The controller's shells: HTTP, sources, ledger log.
+//! The controller's shells: everything that awaits, does IO or logs, around the pure `index` and `aggregate`.
+//!
+//! ```text
+//! source (manifests) ──changes──▶ mapping (index, subscriptions) ◀──POST /v1/mapping── filters port
+//!                                     │ targets, reach, liveness                          │
+//!                                     ▼                                                   │
+//!                                 ledger (writer thread: aggregate, log, snapshots) ◀─POST /v1/report
+//!                                     │ snapshots
+//!                                     ▼
+//!                                 metrics port: GET /metrics
+//! ```
+//!
+//! One writer per state: the mapping task owns the index, the ledger thread owns the totals. The HTTP side holds
+//! handles only, so a scrape never blocks ingest and a slow client blocks nobody.
+
+pub mod config;
+pub mod ledger;
+pub mod mapping;
+pub mod source;
+pub mod telemetry;
+
+pub use config::Config;
+pub use telemetry::Telemetry;
