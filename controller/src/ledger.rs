@@ -1,1 +1,161 @@
 //! The ledger's shell: a dedicated writer thread that owns the aggregate, its log and its snapshots.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use gaugeway_aggregate::{ChangeNumber, Liveness, Reach, Snapshot, View};
+use gaugeway_wire::{
+    DecodeError, Fingerprint, GatewayName, Layout, LedgerEpoch, MappingRequest, Nanos, Seq,
+    UnixNanos,
+};
+
+use crate::telemetry::Telemetry;
+
+/// What the ledger is told.
+#[derive(Clone)]
+pub struct LedgerConfig {
+    /// Where log and snapshots live; `None` keeps the totals in memory only.
+    pub state_dir: Option<PathBuf>,
+    /// Who writes: the identity that holds the Lease. Kept in the log's header.
+    pub owner: String,
+    /// How histograms are kept; reports of another layout are re-cut, counted.
+    pub layout: Layout,
+    /// Series at most; further ones are counted in one overflow series.
+    pub max_series: usize,
+    /// A series of a target that is gone is dropped after this long without a change.
+    pub series_expiry: Duration,
+    /// `kong_upstream_latency_ms` as well: value of its `dataplane_url` label per gateway.
+    pub kong: Option<Arc<dyn Fn(&GatewayName) -> String + Send + Sync>>,
+    /// The wall clock.
+    pub clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
+}
+
+/// What the ledger asks of the index.
+pub trait Objects: Reach + Liveness + Send + Sync {}
+impl<T: Reach + Liveness + Send + Sync> Objects for T {}
+
+/// Talks to the ledger's thread. Cheap to clone.
+#[derive(Clone)]
+pub struct LedgerHandle {}
+
+/// What a report call brought, for `ReportAnswer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportOutcome {
+    /// Names the ledger's life.
+    pub ledger_epoch: LedgerEpoch,
+    /// Highest sequence applied for the VM; 0 when the call had no report.
+    pub seq: Seq,
+    /// Targets without a definition.
+    pub undefined: Vec<Fingerprint>,
+    /// Series dropped because the gateway may not report for them.
+    pub rejected_series: u64,
+    /// The call's mapping request, for the mapping hub.
+    pub mapping: Option<MappingRequest>,
+    /// Span of the report, if it was applied now.
+    pub span: Option<Nanos>,
+}
+
+/// Why a report call was refused; it changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// Not a report call. Final for the filter (400).
+    #[error("the body is not a report call: {0}")]
+    Undecodable(#[from] DecodeError),
+    /// The VM reports for another gateway. Final for the filter (422).
+    #[error("this worker VM reports for another gateway")]
+    ForeignVm,
+    /// The queue or a table is full, or the source has not synced (503: keep and retry).
+    #[error("{0}; send the report again later")]
+    Busy(&'static str),
+    /// The ledger has stopped (503: keep and retry).
+    #[error("the controller is stopping; send the report again later")]
+    Stopped,
+}
+
+/// Why the ledger does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process uses the directory.
+    #[error("{0}: another controller uses this state directory; give each its own")]
+    Locked(PathBuf),
+    /// The directory cannot be used.
+    #[error(
+        "{0}: {1}; make the state directory writable for this user, or name another with --state-dir"
+    )]
+    Directory(PathBuf, std::io::Error),
+    /// No thread, no randomness.
+    #[error("the ledger cannot start: {0}")]
+    System(std::io::Error),
+}
+
+/// Who scrapes: peer address and user agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scraper(pub String);
+
+/// What to answer to one scrape.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// The totals.
+    pub snapshot: Snapshot,
+    /// How this scraper sees them.
+    pub view: View,
+}
+
+/// Where the ledger stands, for `/readyz` and people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// No state directory.
+    MemoryOnly,
+    /// Logged before acknowledged.
+    Logged,
+    /// The log cannot be written: totals are in memory only until it can.
+    Degraded(String),
+}
+
+/// Starts the ledger: recovers what the state directory holds and starts the writer thread. Blocks while it reads.
+///
+/// # Errors
+/// [`StartError`]. Corrupt files are none: they are set aside and reported.
+pub fn start(
+    _config: LedgerConfig,
+    _objects: Arc<dyn Objects>,
+    _telemetry: Arc<Telemetry>,
+) -> Result<LedgerHandle, StartError> {
+    todo!()
+}
+
+impl LedgerHandle {
+    /// Applies one call's report (exactly once) and definitions; answers when they are in the log.
+    ///
+    /// # Errors
+    /// [`ReportError`]; nothing was changed.
+    pub async fn report(
+        &self,
+        _gateway: GatewayName,
+        _call: Bytes,
+    ) -> Result<ReportOutcome, ReportError> {
+        todo!()
+    }
+
+    /// The totals for one scraper. Waits for at most one batch of reports; `None` when the ledger has stopped or too
+    /// many scrapes wait.
+    pub async fn scrape(&self, _scraper: Scraper) -> Option<Scrape> {
+        todo!()
+    }
+
+    /// To be called when the body of a scrape was sent completely: what was new in it is then known to its scraper.
+    pub fn delivered(&self, _scraper: Scraper, _change: ChangeNumber) {
+        todo!()
+    }
+
+    /// Whether acknowledged reports survive a restart.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        todo!()
+    }
+
+    /// Applies what is queued, writes a last snapshot, ends the thread.
+    pub async fn stop(&self) {
+        todo!()
+    }
+}
