@@ -13,9 +13,11 @@
 //! One writer per state: the mapping task owns the index, the ledger thread owns the totals. The HTTP side holds
 //! handles only, so a scrape never blocks ingest and a slow client blocks nobody.
 
+pub mod auth;
 pub mod config;
 pub mod ledger;
 pub mod mapping;
+pub mod render;
 pub mod source;
 pub mod telemetry;
 
