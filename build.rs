@@ -1,1 +1,144 @@
-fn main() {}
+//! Compiles the filter for wasm, cuts its exports to what is implemented and puts the module where
+//! `src/embedded.rs` includes it.
+//!
+//! The inner build has a target directory of its own (cargo's lock on the outer one is held while this runs) and
+//! nothing of the outer build's flags and wrappers, so that the module's bytes depend on its sources and the
+//! toolchain only.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "that is how a build script speaks to cargo and to people"
+)]
+
+use std::{
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use sha2::{Digest, Sha256};
+
+#[path = "build/exports.rs"]
+mod exports;
+
+const TARGET: &str = "wasm32-wasip1";
+const PACKAGE: &str = "gaugeway-filter";
+const ARTIFACT: &str = "gaugeway_filter.wasm";
+const PROFILE: &str = "filter";
+
+/// What the module is made of.
+const SOURCES: &[&str] = &[
+    "build.rs",
+    "build",
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+    "wire/Cargo.toml",
+    "wire/src",
+    "filter/Cargo.toml",
+    "filter/src",
+    "filter/core/Cargo.toml",
+    "filter/core/src",
+];
+
+/// Flags and wrappers of the outer build that must not reach the inner one.
+const NOT_INHERITED: &[&str] = &[
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_TARGET_DIR",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_BUILD_BUILD_DIR",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "CLIPPY_ARGS",
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the filter's module could not be built: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    for source in SOURCES {
+        println!("cargo:rerun-if-changed={source}");
+    }
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    check_target()?;
+    let built = fs::read(compile(&root, &out)?)?;
+    let module = exports::trim(&built)?;
+    let mut sha256 = String::new();
+    for byte in Sha256::digest(&module) {
+        write!(sha256, "{byte:02x}")?;
+    }
+    fs::write(out.join("gaugeway-envoy.wasm"), module)?;
+    println!("cargo:rustc-env=GAUGEWAY_ENVOY_SHA256={sha256}");
+    Ok(())
+}
+
+/// Says the one command to run when the standard library for wasm is missing.
+fn check_target() -> Result<(), Box<dyn Error>> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()?;
+    let libdir = String::from_utf8(output.stdout)?;
+    if output.status.success() && Path::new(libdir.trim()).is_dir() {
+        Ok(())
+    } else {
+        Err(format!("Rust's {TARGET} target is missing. Run: rustup target add {TARGET}").into())
+    }
+}
+
+/// Runs cargo for the filter; returns the path of the module as it was linked.
+fn compile(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let target_dir = target_dir(out);
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for name in NOT_INHERITED {
+        cargo.env_remove(name);
+    }
+    // The outer cargo has just brought Cargo.lock up to date: --locked cannot fail for a good reason. Offline needs
+    // no flag: CARGO_NET_OFFLINE is inherited, and with a complete lock file and its crates there cargo asks nobody.
+    cargo
+        .current_dir(root)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(root))
+        .args(["build", "--locked", "--package", PACKAGE])
+        .args(["--profile", PROFILE, "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&target_dir);
+    let status = cargo.status()?;
+    if !status.success() {
+        return Err(format!("cargo build of {PACKAGE} ended with {status}").into());
+    }
+    Ok(target_dir.join(TARGET).join(PROFILE).join(ARTIFACT))
+}
+
+/// One directory for all profiles of the outer build where its layout allows, else one below `OUT_DIR`.
+fn target_dir(out: &Path) -> PathBuf {
+    let profile = env::var_os("PROFILE").unwrap_or_default();
+    out.ancestors()
+        .find(|dir| dir.file_name() == Some(&profile))
+        .and_then(Path::parent)
+        .unwrap_or(out)
+        .join("filter-wasm")
+}
+
+/// Paths of this machine must not be in the module: same sources, same bytes, wherever they lie.
+fn rustflags(root: &Path) -> String {
+    let home = env::var("CARGO_HOME").unwrap_or_default();
+    let mut flags = vec![format!("--remap-path-prefix={}=gaugeway", root.display())];
+    if !home.is_empty() {
+        flags.push(format!("--remap-path-prefix={home}=cargo"));
+    }
+    flags.join("\u{1f}")
+}

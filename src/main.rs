@@ -1,2 +1,4 @@
 //! The `gaugeway` command.
+pub mod embedded;
+
 fn main() {}
