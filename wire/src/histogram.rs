@@ -3,10 +3,17 @@
 //! Laws (each a property test of that name): `merge_is_associative`, `merge_is_commutative`, `merge_is_lossless`
 //! (merging two halves equals recording all), `native_and_classic_agree_on_the_count`.
 
-use alloc::vec::Vec;
+mod index;
+mod quantile;
+mod rebucket;
+
+use alloc::{vec, vec::Vec};
+
+pub use index::{bucket_index, bucket_range, bucket_upper_bound};
 
 use crate::{
     policy::{ClassicBounds, Schema},
+    report::Series,
     units::Nanos,
 };
 
@@ -19,28 +26,20 @@ pub struct Layout {
     pub bounds: ClassicBounds,
 }
 
-/// Index of the native bucket that holds `value`, exactly what Prometheus computes for the float `ns / 1e9`;
-/// `None` for zero (the zero bucket). Bucket `i` holds `2^((i-1)/2^schema) < seconds <= 2^(i/2^schema)`.
-/// O(1) by table, no floats. Source: client_golang `prometheus/histogram.go`, `histogramCounts.observe`.
-#[must_use]
-pub fn bucket_index(_schema: Schema, _value: Nanos) -> Option<i32> {
-    todo!()
-}
-
-/// Upper bound in seconds of a native bucket.
-#[must_use]
-pub fn bucket_upper_bound(_schema: Schema, _index: i32) -> f64 {
-    todo!()
-}
-
 /// Position of the classic bucket that holds `value`: the first bound that is not below it, `bounds.len()` for +Inf.
+#[inline]
 #[must_use]
-pub fn classic_position(_bounds: &ClassicBounds, _value: Nanos) -> usize {
-    todo!()
+pub fn classic_position(bounds: &ClassicBounds, value: Nanos) -> usize {
+    bounds.position(value)
 }
 
-/// Native and classic counts of one series. Sparse native storage: a contiguous run of buckets around those in use.
-/// Counts are `u64`, the sum is `u128` nanoseconds: neither can wrap in a process's life.
+/// Native and classic counts of one series. Sparse native storage: the contiguous run of buckets from the first to
+/// the last in use (never more than [`bucket_range`]).
+/// Counts are `u64`, the sum is `u128` nanoseconds: neither can be filled in a process's life, and a hostile count
+/// stops at the top instead of wrapping.
+///
+/// **Invariants**: `native` is empty with `first_index` 0, or begins and ends with a count above zero (so equal
+/// histograms compare equal); `classic` has one count per bound and one for +Inf; both parts hold all samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     layout: Layout,
@@ -51,29 +50,127 @@ pub struct Histogram {
     classic: Vec<u64>,
 }
 
+/// What adding did to the buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a conversion is counted"]
+pub enum Merged {
+    /// Layouts were equal: nothing lost.
+    Lossless,
+    /// Layouts differed: see [`Histogram::merge`].
+    Rebucketed,
+}
+
+/// Counts that are no histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartsError {
+    /// An index outside [`bucket_range`].
+    #[error("a native bucket's index is outside of its schema's range")]
+    Index,
+    /// Not one classic count per bound and one for +Inf.
+    #[error("the number of classic counts does not fit the bounds")]
+    Classic,
+    /// Native and classic counts disagree, or overflow.
+    #[error("native and classic counts do not agree")]
+    Count,
+}
+
 impl Histogram {
     /// Empty.
     #[must_use]
-    pub fn new(_layout: Layout) -> Self {
-        todo!()
+    pub fn new(layout: Layout) -> Self {
+        let classic = vec![0; layout.bounds.len() + 1];
+        Self {
+            layout,
+            sum: 0,
+            zero: 0,
+            first_index: 0,
+            native: Vec::new(),
+            classic,
+        }
+    }
+
+    /// From counts that were kept elsewhere: what [`Histogram::sum_ns`], [`Histogram::zero_count`],
+    /// [`Histogram::native`] and [`Histogram::classic`] said.
+    ///
+    /// # Errors
+    /// [`PartsError`] when they cannot have come from a histogram of this layout.
+    pub fn try_from_parts(
+        layout: Layout,
+        sum_ns: u128,
+        zero_count: u64,
+        native: impl IntoIterator<Item = (i32, u64)>,
+        classic: impl IntoIterator<Item = u64>,
+    ) -> Result<Self, PartsError> {
+        let mut histogram = Self::new(layout);
+        let range = bucket_range(histogram.layout.schema);
+        histogram.sum = sum_ns;
+        histogram.zero = zero_count;
+        let mut total = zero_count;
+        for (index, count) in native {
+            if !range.contains(&index) {
+                return Err(PartsError::Index);
+            }
+            total = total.checked_add(count).ok_or(PartsError::Count)?;
+            histogram.add_native(index, count);
+        }
+        let mut counts = classic.into_iter();
+        for slot in &mut histogram.classic {
+            *slot = counts.next().ok_or(PartsError::Classic)?;
+            total = total.checked_sub(*slot).ok_or(PartsError::Count)?;
+        }
+        match (counts.next(), total) {
+            (Some(_), _) => Err(PartsError::Classic),
+            (None, 0) => Ok(histogram),
+            (None, _) => Err(PartsError::Count),
+        }
     }
 
     /// Adds one sample.
-    pub fn record(&mut self, _value: Nanos) {
-        todo!()
+    pub fn record(&mut self, value: Nanos) {
+        match bucket_index(self.layout.schema, value) {
+            Some(index) => self.add_native(index, 1),
+            None => self.zero = self.zero.saturating_add(1),
+        }
+        self.add_classic(self.layout.bounds.position(value), 1);
+        self.sum = self.sum.saturating_add(value.0.into());
     }
 
     /// Adds another's counts. Equal layouts merge losslessly. Otherwise the native part goes to the lower schema
     /// (exact), and the classic part of `other` is re-bucketed to this layout (see [`Histogram::rebucket`]).
-    pub fn merge(&mut self, _other: &Self) {
-        todo!()
+    pub fn merge(&mut self, other: &Self) -> Merged {
+        let merged = self.meet(&other.layout);
+        for (index, count) in other.native_at(self.layout.schema) {
+            self.add_native(index, count);
+        }
+        if self.layout.bounds == other.layout.bounds {
+            self.add_all_classic(&other.classic);
+        } else {
+            self.add_all_classic(&other.classic_for(&self.layout.bounds));
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+        self.zero = self.zero.saturating_add(other.zero);
+        merged
     }
 
-    /// Changes the layout. Native counts move down to a lower schema exactly and never up. A classic bound that the
-    /// old layout has keeps its exact cumulative count; a new one gets the count of the native buckets and classic
-    /// buckets known to lie at or below it (a lower bound, monotone).
-    pub fn rebucket(&mut self, _layout: &Layout) {
-        todo!()
+    /// Adds the increase that a checked report of layout `layout` brings: as merging a histogram of it, without
+    /// building one where the classic bounds are equal.
+    pub fn add_series(&mut self, layout: &Layout, series: &Series<'_>) -> Merged {
+        if self.layout.bounds != layout.bounds {
+            let mut increase = Self::new(layout.clone());
+            let _ = increase.add_series(layout, series);
+            return self.merge(&increase);
+        }
+        let merged = self.meet(layout);
+        let down = layout.schema.get().saturating_sub(self.layout.schema.get());
+        for (index, count) in series.native() {
+            self.add_native(coarser(index, down), count);
+        }
+        for (position, count) in series.classic() {
+            self.add_classic(position, count);
+        }
+        self.sum = self.sum.saturating_add(series.sum.0.into());
+        self.zero = self.zero.saturating_add(series.zero_count);
+        merged
     }
 
     /// How its buckets are cut.
@@ -85,7 +182,8 @@ impl Histogram {
     /// Samples.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.zero + self.native.iter().sum::<u64>()
+        let add = |sum: u64, count: &u64| sum.saturating_add(*count);
+        self.native.iter().fold(self.zero, add)
     }
 
     /// Sum of the samples in nanoseconds.
@@ -113,10 +211,76 @@ impl Histogram {
         &self.classic
     }
 
-    /// Estimates a quantile from the native buckets, in seconds, as Prometheus's `histogram_quantile` does for native
-    /// histograms (exponential interpolation); `None` when empty.
-    #[must_use]
-    pub fn quantile(&self, _q: f64) -> Option<f64> {
-        todo!()
+    /// Goes down to `other`'s schema if that is lower.
+    fn meet(&mut self, other: &Layout) -> Merged {
+        let merged = if self.layout == *other {
+            Merged::Lossless
+        } else {
+            Merged::Rebucketed
+        };
+        self.lower_to(other.schema);
+        merged
     }
+
+    /// Native buckets as they are in a schema that is not above this one's; an index may come several times.
+    fn native_at(&self, schema: Schema) -> impl Iterator<Item = (i32, u64)> + '_ {
+        let down = self.layout.schema.get().saturating_sub(schema.get());
+        self.native()
+            .map(move |(index, count)| (coarser(index, down), count))
+    }
+
+    fn add_all_classic(&mut self, counts: &[u64]) {
+        for (slot, count) in self.classic.iter_mut().zip(counts) {
+            *slot = slot.saturating_add(*count);
+        }
+    }
+
+    #[inline]
+    fn add_classic(&mut self, position: usize, count: u64) {
+        if let Some(slot) = self.classic.get_mut(position) {
+            *slot = slot.saturating_add(count);
+        }
+    }
+
+    /// `index` is within [`bucket_range`].
+    #[inline]
+    fn add_native(&mut self, index: i32, count: u64) {
+        if let Some(slot) = self.slot(index) {
+            *slot = slot.saturating_add(count);
+        } else if count > 0 {
+            self.grow_to(index);
+            if let Some(slot) = self.slot(index) {
+                *slot = count;
+            }
+        }
+    }
+
+    #[inline]
+    fn slot(&mut self, index: i32) -> Option<&mut u64> {
+        let position = index.checked_sub(self.first_index)?;
+        self.native.get_mut(usize::try_from(position).ok()?)
+    }
+
+    /// Makes room for a bucket outside of the present run, and for those between.
+    #[cold]
+    fn grow_to(&mut self, index: i32) {
+        if self.native.is_empty() {
+            self.first_index = index;
+        }
+        let length = self.native.len();
+        let distance = index.abs_diff(self.first_index) as usize;
+        if index < self.first_index {
+            self.native.resize(length + distance, 0);
+            self.native.rotate_right(distance);
+            self.first_index = index;
+        } else {
+            self.native.resize(distance + 1, 0);
+        }
+    }
+}
+
+/// Index, `down` schemas lower, of the bucket that holds all of bucket `index`.
+#[inline]
+pub(crate) const fn coarser(index: i32, down: u8) -> i32 {
+    (index + (1 << down) - 1) >> down
 }

@@ -1,18 +1,27 @@
 //! Mapping: upstream keys to targets.
 
+mod answer;
+mod writer;
+
 use alloc::{string::String, vec::Vec};
 
+pub use answer::{Candidate, MappingAnswer, MappingEntry};
+pub use writer::{MappingAnswerWriter, OwnedCandidate};
+
 use crate::{
-    DecodeError,
-    policy::Policy,
-    target::{Fingerprint, TargetDefinition},
-    units::{Answer, Generation, MappingEpoch, Nanos, VmId},
+    codec::{
+        DecodeError, Reader, Tag, delimited_len, put_bytes, put_fixed64, put_uint, try_push,
+        try_text, uint_len,
+    },
+    limits::{KEY_BYTES, KEYS_PER_REQUEST, REQUEST_BYTES},
+    units::{Answer, Generation, MappingEpoch, VmId},
 };
 
 /// Prefix of keys that name a host's cluster (Kong: service) instead of an address.
 pub const CLUSTER_PREFIX: &str = "cluster:";
 
-/// See `MappingRequest` in the proto. Owned: it is small and rare.
+/// See `MappingRequest` in the proto. Owned: it is small and rare. Keys are 1 to
+/// [`KEY_BYTES`](crate::limits::KEY_BYTES) bytes long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "documented in gaugeway.proto")]
 pub struct MappingRequest {
@@ -26,140 +35,114 @@ pub struct MappingRequest {
 }
 
 impl MappingRequest {
-    /// Encodes onto the end of `out`.
-    pub fn encode(&self, _out: &mut Vec<u8>) {
-        todo!()
+    /// Of a VM that holds nothing.
+    #[must_use]
+    pub const fn new(vm: VmId) -> Self {
+        Self {
+            vm,
+            mapping_epoch: MappingEpoch(0),
+            generation: Generation(0),
+            received: Answer(0),
+            subscribe: Vec::new(),
+            release: Vec::new(),
+            no_wait: false,
+        }
     }
 
+    /// Encodes onto the end of `out`. It is the caller's part to keep within
+    /// [`REQUEST_BYTES`] and [`KEYS_PER_REQUEST`].
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_bytes(out, 1, &self.vm.0);
+        if self.mapping_epoch.0 != 0 {
+            put_fixed64(out, 2, self.mapping_epoch.0);
+        }
+        put_uint(out, 3, self.generation.0);
+        put_uint(out, 4, self.received.0);
+        for key in &self.subscribe {
+            put_bytes(out, 5, key.as_bytes());
+        }
+        for key in &self.release {
+            put_bytes(out, 6, key.as_bytes());
+        }
+        put_uint(out, 7, self.no_wait.into());
+    }
+
+    /// Bytes that [`MappingRequest::encode`] appends.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let keys = self.subscribe.iter().chain(&self.release);
+        let keys: usize = keys.map(|key| Self::key_len(key)).sum();
+        let epoch = if self.mapping_epoch.0 == 0 { 0 } else { 9 };
+        1 + delimited_len(self.vm.0.len())
+            + epoch
+            + uint_len(self.generation.0)
+            + uint_len(self.received.0)
+            + keys
+            + uint_len(self.no_wait.into())
+    }
+
+    /// Bytes that one key adds to a request.
+    #[must_use]
+    pub const fn key_len(key: &str) -> usize {
+        1 + delimited_len(key.len())
+    }
+
+    /// Decodes and checks.
+    ///
     /// # Errors
     /// As [`DecodeError`].
-    pub fn decode(_bytes: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > REQUEST_BYTES {
+            return Err(DecodeError::Bound("MappingRequest"));
+        }
+        let mut vm = None;
+        let mut request = Self::new(VmId([0; 16]));
+        let mut reader = Reader::new(bytes);
+        while let Some(tag) = reader.tag("MappingRequest")? {
+            match tag.field {
+                1 => vm = Some(VmId::read(&mut reader, tag, "MappingRequest.vm")?),
+                _ => request.field(&mut reader, tag)?,
+            }
+        }
+        request.vm = vm.ok_or(DecodeError::Missing("MappingRequest.vm"))?;
+        Ok(request)
+    }
+
+    fn field(&mut self, reader: &mut Reader<'_>, tag: Tag) -> Result<(), DecodeError> {
+        match tag.field {
+            2 => {
+                self.mapping_epoch =
+                    MappingEpoch(reader.fixed64(tag, "MappingRequest.mapping_epoch")?);
+            }
+            3 => self.generation = Generation(reader.uint(tag, "MappingRequest.generation")?),
+            4 => self.received = Answer(reader.uint(tag, "MappingRequest.received")?),
+            5 => push_key(&mut self.subscribe, reader, tag, "MappingRequest.subscribe")?,
+            6 => push_key(&mut self.release, reader, tag, "MappingRequest.release")?,
+            7 => self.no_wait = reader.flag(tag, "MappingRequest.no_wait")?,
+            _ => reader.skip(tag, "MappingRequest")?,
+        }
+        Ok(())
     }
 }
 
-/// A decoded answer, borrowing from its bytes. The whole message was checked when it was decoded, so the iterators
-/// cannot fail: a filter applies an answer wholly or not at all.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "documented in gaugeway.proto")]
-pub struct MappingAnswer<'a> {
-    pub mapping_epoch: MappingEpoch,
-    pub generation: Generation,
-    pub answer: Answer,
-    pub more: bool,
-    pub policy: Option<Policy>,
-    bytes: &'a [u8],
+fn push_key(
+    keys: &mut Vec<String>,
+    reader: &mut Reader<'_>,
+    tag: Tag,
+    name: &'static str,
+) -> Result<(), DecodeError> {
+    let key = read_key(reader, tag, name)?;
+    try_push(keys, try_text(key, name)?, name, KEYS_PER_REQUEST)
 }
 
-impl<'a> MappingAnswer<'a> {
-    /// # Errors
-    /// As [`DecodeError`].
-    pub fn decode(_bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        todo!()
+fn read_key<'a>(
+    reader: &mut Reader<'a>,
+    tag: Tag,
+    name: &'static str,
+) -> Result<&'a str, DecodeError> {
+    let key = reader.text(tag, name, KEY_BYTES)?;
+    if key.is_empty() {
+        return Err(DecodeError::Value(name));
     }
-
-    /// Definitions of targets.
-    pub fn targets(&self) -> impl Iterator<Item = TargetDefinition<'a>> + use<'a> {
-        let _ = self.bytes;
-        core::iter::empty()
-    }
-
-    /// Entries.
-    pub fn entries(&self) -> impl Iterator<Item = MappingEntry<'a>> + use<'a> {
-        core::iter::empty()
-    }
-}
-
-/// One key's candidates, borrowed.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "documented in gaugeway.proto")]
-pub struct MappingEntry<'a> {
-    pub key: &'a str,
-    pub age: Nanos,
-    pub previous: Option<Fingerprint>,
-    bytes: &'a [u8],
-}
-
-impl<'a> MappingEntry<'a> {
-    /// The candidates in order, each with its hints.
-    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
-        let _ = self.bytes;
-        core::iter::empty()
-    }
-}
-
-/// One candidate, borrowed.
-#[derive(Clone, Debug)]
-pub struct Candidate<'a> {
-    /// Its target.
-    pub target: Fingerprint,
-    bytes: &'a [u8],
-}
-
-impl<'a> Candidate<'a> {
-    /// Names of clusters through which a gateway reaches it.
-    pub fn hints(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let _ = self.bytes;
-        core::iter::empty()
-    }
-}
-
-/// Writes an answer, never over [`crate::limits::MESSAGE_BYTES`].
-#[derive(Debug)]
-pub struct MappingAnswerWriter {
-    _out: Vec<u8>,
-}
-
-/// An owned candidate, for the writer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedCandidate {
-    /// Its target.
-    pub target: Fingerprint,
-    /// Names of clusters through which a gateway reaches it.
-    pub hints: Vec<String>,
-}
-
-impl MappingAnswerWriter {
-    /// An empty answer.
-    #[must_use]
-    pub fn new() -> Self {
-        todo!()
-    }
-
-    /// Adds the policy. First, and at most once.
-    pub fn policy(&mut self, _policy: &Policy) {
-        todo!()
-    }
-
-    /// Adds an entry together with the definitions it needs, all or nothing.
-    /// Returns false, having written nothing, when that would pass the bound: finish with `more` and go on in the next.
-    #[must_use]
-    pub fn entry(
-        &mut self,
-        _key: &str,
-        _candidates: &[OwnedCandidate],
-        _age: Nanos,
-        _previous: Option<Fingerprint>,
-        _definitions: &[TargetDefinition<'_>],
-    ) -> bool {
-        todo!()
-    }
-
-    /// Ends it.
-    #[must_use]
-    pub fn finish(
-        self,
-        _epoch: MappingEpoch,
-        _generation: Generation,
-        _answer: Answer,
-        _more: bool,
-    ) -> Vec<u8> {
-        todo!()
-    }
-}
-
-impl Default for MappingAnswerWriter {
-    fn default() -> Self {
-        Self::new()
-    }
+    Ok(key)
 }

@@ -2,7 +2,15 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::DecodeError;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    codec::{
+        DecodeError, Occurrences, Reader, delimited_len, put_bytes, put_fixed64, put_message,
+        put_present, put_uint, try_push, try_text,
+    },
+    limits::{LABEL_NAME_BYTES, LABEL_VALUE_BYTES, LABELS, TARGET_BYTES},
+};
 
 /// 64-bit name of a target: XXH3-64 of its canonical encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,8 +59,31 @@ pub mod names {
     pub const GATEWAY: &str = "gateway";
     /// The route; comes with the series, not with the target.
     pub const ROUTE: &str = "route";
-    /// Prefix of chosen object labels.
+    /// Prefix of chosen object labels; `[a-zA-Z0-9_]` follow.
     pub const OBJECT_LABEL_PREFIX: &str = "label_";
+
+    /// Whether a target can have a label of this name.
+    #[must_use]
+    pub fn is_allowed(name: &str) -> bool {
+        const FIXED: [&str; 9] = [
+            NAMESPACE,
+            SERVICE,
+            SERVICE_PORT,
+            POD,
+            WORKLOAD_KIND,
+            WORKLOAD,
+            NODE,
+            ZONE,
+            GATEWAY,
+        ];
+        FIXED.contains(&name) || is_object_label(name)
+    }
+
+    fn is_object_label(name: &str) -> bool {
+        name.strip_prefix(OBJECT_LABEL_PREFIX).is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        })
+    }
 }
 
 /// What an upstream address belongs to. Invariant: labels are sorted by name, names are unique and allowed,
@@ -82,8 +113,24 @@ impl Target {
     ///
     /// # Errors
     /// When a name is foreign or doubled, or a bound of [`crate::limits`] is passed.
-    pub fn try_new(_kind: TargetKind, _labels: Vec<Label>) -> Result<Self, TargetError> {
-        todo!()
+    pub fn try_new(kind: TargetKind, mut labels: Vec<Label>) -> Result<Self, TargetError> {
+        if labels.len() > LABELS {
+            return Err(TargetError::Bound("the number of labels"));
+        }
+        labels.iter().try_for_each(Label::check)?;
+        labels.sort_unstable();
+        for pair in labels.windows(2) {
+            if let [a, b] = pair
+                && a.name == b.name
+            {
+                return Err(TargetError::Duplicate(a.name.clone()));
+            }
+        }
+        let target = Self { kind, labels };
+        if target.encode().len() > TARGET_BYTES {
+            return Err(TargetError::Bound("the target"));
+        }
+        Ok(target)
     }
 
     /// Its kind.
@@ -100,28 +147,112 @@ impl Target {
 
     /// Value of one label.
     #[must_use]
-    pub fn label(&self, _name: &str) -> Option<&str> {
-        todo!()
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let found = self.labels.iter().find(|label| label.name == name)?;
+        Some(&found.value)
     }
 
     /// The canonical encoding, whose hash is the fingerprint.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        let mut out = Vec::new();
+        let mut body = Vec::new();
+        put_uint(&mut out, 1, self.kind.number());
+        for label in &self.labels {
+            body.clear();
+            put_present(&mut body, 1, label.name.as_bytes());
+            put_present(&mut body, 2, label.value.as_bytes());
+            put_bytes(&mut out, 2, &body);
+        }
+        out
     }
 
     /// Decodes and checks. Accepts any field order, unknown fields are an error here: a fingerprint covers all bytes.
     ///
     /// # Errors
     /// As [`DecodeError`].
-    pub fn decode(_bytes: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > TARGET_BYTES {
+            return Err(DecodeError::Bound("Target"));
+        }
+        let mut kind = TargetKind::default();
+        let mut labels = Vec::new();
+        let mut reader = Reader::new(bytes);
+        while let Some(tag) = reader.tag("Target")? {
+            match tag.field {
+                1 => kind = TargetKind::parse(reader.uint(tag, "Target.kind")?)?,
+                2 => {
+                    let label = Label::decode(reader.bytes(tag, "Target.labels")?)?;
+                    try_push(&mut labels, label, "Target.labels", LABELS)?;
+                }
+                _ => return Err(DecodeError::Value("Target")),
+            }
+        }
+        Self::try_new(kind, labels).map_err(|_| DecodeError::Value("Target.labels"))
     }
 
     /// XXH3-64 of [`Target::encode`].
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        todo!()
+        Fingerprint::of(&self.encode())
+    }
+}
+
+impl Fingerprint {
+    /// XXH3-64 (seed 0) of a canonical encoding.
+    #[must_use]
+    pub fn of(canonical: &[u8]) -> Self {
+        Self(xxh3_64(canonical))
+    }
+}
+
+impl TargetKind {
+    const fn number(self) -> u64 {
+        match self {
+            Self::Kubernetes => 0,
+            Self::Unknown => 1,
+            Self::Overflow => 2,
+        }
+    }
+
+    const fn parse(number: u64) -> Result<Self, DecodeError> {
+        match number {
+            0 => Ok(Self::Kubernetes),
+            1 => Ok(Self::Unknown),
+            2 => Ok(Self::Overflow),
+            _ => Err(DecodeError::Value("Target.kind")),
+        }
+    }
+}
+
+impl Label {
+    fn check(&self) -> Result<(), TargetError> {
+        if self.name.len() > LABEL_NAME_BYTES {
+            return Err(TargetError::Bound("a label's name"));
+        }
+        if self.value.len() > LABEL_VALUE_BYTES {
+            return Err(TargetError::Bound("a label's value"));
+        }
+        if !names::is_allowed(&self.name) {
+            return Err(TargetError::Name(self.name.clone()));
+        }
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut name, mut value) = ("", "");
+        let mut reader = Reader::new(bytes);
+        while let Some(tag) = reader.tag("Label")? {
+            match tag.field {
+                1 => name = reader.text(tag, "Label.name", LABEL_NAME_BYTES)?,
+                2 => value = reader.text(tag, "Label.value", LABEL_VALUE_BYTES)?,
+                _ => return Err(DecodeError::Value("Label")),
+            }
+        }
+        Ok(Self {
+            name: try_text(name, "Label.name")?,
+            value: try_text(value, "Label.value")?,
+        })
     }
 }
 
@@ -132,4 +263,73 @@ pub struct TargetDefinition<'a> {
     pub fingerprint: Fingerprint,
     /// An encoded [`Target`].
     pub target: &'a [u8],
+}
+
+impl<'a> TargetDefinition<'a> {
+    /// Decodes the target and checks that it has the claimed fingerprint.
+    ///
+    /// # Errors
+    /// As [`DecodeError`]; [`DecodeError::Value`] when the fingerprint is another target's.
+    pub fn resolve(&self) -> Result<Target, DecodeError> {
+        let target = Target::decode(self.target)?;
+        if target.fingerprint() == self.fingerprint {
+            Ok(target)
+        } else {
+            Err(DecodeError::Value("TargetDefinition.fingerprint"))
+        }
+    }
+
+    /// What [`TargetDefinition::decode`] would refuse is not sent.
+    pub(crate) const fn is_sendable(&self) -> bool {
+        self.target.len() <= TARGET_BYTES
+    }
+
+    /// Bytes that [`TargetDefinition::encode`] appends.
+    pub(crate) const fn encoded_len(&self) -> usize {
+        let target = match self.target.len() {
+            0 => 0,
+            length => 1 + delimited_len(length),
+        };
+        1 + delimited_len(9 + target)
+    }
+
+    pub(crate) fn encode(&self, field: u32, out: &mut Vec<u8>) {
+        put_message(out, field, |out| {
+            put_fixed64(out, 1, self.fingerprint.0);
+            put_present(out, 2, self.target);
+        });
+    }
+
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut fingerprint = None;
+        let mut target: &[u8] = &[];
+        let mut reader = Reader::new(bytes);
+        while let Some(tag) = reader.tag("TargetDefinition")? {
+            match tag.field {
+                1 => {
+                    let number = reader.fixed64(tag, "TargetDefinition.fingerprint")?;
+                    fingerprint = Some(Fingerprint(number));
+                }
+                2 => target = reader.bounded(tag, "TargetDefinition.target", TARGET_BYTES)?,
+                _ => reader.skip(tag, "TargetDefinition")?,
+            }
+        }
+        let missing = DecodeError::Missing("TargetDefinition.fingerprint");
+        Ok(Self {
+            fingerprint: fingerprint.ok_or(missing)?,
+            target,
+        })
+    }
+}
+
+/// The definitions in one field of a message that was checked before.
+#[derive(Clone, Debug)]
+pub(crate) struct Definitions<'a>(pub(crate) Occurrences<'a>);
+
+impl<'a> Iterator for Definitions<'a> {
+    type Item = TargetDefinition<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        TargetDefinition::decode(self.0.next()?).ok()
+    }
 }

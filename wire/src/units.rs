@@ -1,5 +1,7 @@
 //! Newtypes for times and identities, so that no bare integer crosses a signature.
 
+use crate::codec::{DecodeError, Reader, Tag};
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -40,6 +42,18 @@ number!(
 /// 16 random bytes that name one filter instance (per gateway it serves).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VmId(pub [u8; 16]);
+
+impl VmId {
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        tag: Tag,
+        name: &'static str,
+    ) -> Result<Self, DecodeError> {
+        let bytes = reader.bytes(tag, name)?;
+        let bytes = bytes.try_into().map_err(|_| DecodeError::Value(name))?;
+        Ok(Self(bytes))
+    }
+}
 
 impl Nanos {
     /// A day: no upstream latency is longer, a longer difference is a clock step.
