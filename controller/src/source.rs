@@ -1,1 +1,3 @@
 //! Sources of Kubernetes objects: a directory of manifests.
+
+pub mod manifests;

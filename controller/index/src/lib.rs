@@ -1,1 +1,11 @@
 //! Kubernetes objects in, upstream addresses to targets out.
+//!
+//! - [`Index`] holds what matters of the objects, compactly, and resolves an upstream key for a gateway.
+//! - [`Hub`] holds what each worker VM subscribes to, and decides when it is told what.
+//!
+//! Both are plain state machines: no IO, no clock, no randomness, no logging. Time comes in as [`Moment`]; what is to be
+//! said goes out as values. Kubernetes's types appear in [`Object`] only.
+
+pub mod policy;
+
+pub use policy::{Dimension, Dimensions, ObjectLabels, RecordingPolicy};

@@ -1,0 +1,185 @@
+//! What is recorded for a gateway: which labels its targets have, and what its filters are told.
+
+use std::sync::Arc;
+
+use gaugeway_wire::{limits, target::names};
+
+/// A group of labels that a target can have, beside namespace and Service, which it always has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// `kubernetes_service_port`.
+    Port,
+    /// `kubernetes_pod`.
+    Pod,
+    /// `kubernetes_workload_kind`, `kubernetes_workload`.
+    Workload,
+    /// `kubernetes_node`.
+    Node,
+    /// `topology_zone`.
+    Zone,
+    /// `gateway`.
+    Gateway,
+}
+
+/// A set of [`Dimension`]s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dimensions(u8);
+
+impl Dimensions {
+    /// None: one target per Service.
+    pub const NONE: Self = Self(0);
+
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, dimension: Dimension) -> Self {
+        Self(self.0 | 1 << dimension as u8)
+    }
+
+    /// Whether it is among them.
+    #[must_use]
+    pub const fn has(self, dimension: Dimension) -> bool {
+        self.0 & 1 << dimension as u8 != 0
+    }
+}
+
+impl Default for Dimensions {
+    /// Port and Pod.
+    fn default() -> Self {
+        Self::NONE.with(Dimension::Port).with(Dimension::Pod)
+    }
+}
+
+impl FromIterator<Dimension> for Dimensions {
+    fn from_iter<I: IntoIterator<Item = Dimension>>(dimensions: I) -> Self {
+        dimensions.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+/// Labels of Pods and Services to show, each as `label_<name>` with every character outside `[a-zA-Z0-9_]` as `_`.
+/// At most [`ObjectLabels::MAX`]; no two have the same name then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectLabels(Vec<ObjectLabel>);
+
+/// One label to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectLabel {
+    /// Its key on the object, such as `app.kubernetes.io/version`.
+    pub key: String,
+    /// Its name on the target, such as `label_app_kubernetes_io_version`.
+    pub name: String,
+}
+
+/// Why labels cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectLabelsError {
+    /// More than [`ObjectLabels::MAX`].
+    #[error("at most {max} object labels can be shown; leave out {over}", max = ObjectLabels::MAX)]
+    TooMany {
+        /// How many are too many.
+        over: usize,
+    },
+    /// Empty, or too long as a target's label.
+    #[error("object label {0:?} is empty or too long to be shown")]
+    Length(String),
+    /// Two keys with the same name.
+    #[error("object labels {0:?} and {1:?} would both be shown as {2}; leave one out")]
+    Clash(String, String, String),
+}
+
+impl ObjectLabels {
+    /// Bound.
+    pub const MAX: usize = 16;
+
+    /// Checks. The same key twice counts once.
+    ///
+    /// # Errors
+    /// [`ObjectLabelsError`].
+    pub fn try_new<S: AsRef<str>>(keys: &[S]) -> Result<Self, ObjectLabelsError> {
+        let mut labels: Vec<ObjectLabel> = Vec::new();
+        for key in keys.iter().map(AsRef::as_ref) {
+            let name = shown_name(key);
+            if key.is_empty() || name.len() > limits::LABEL_NAME_BYTES {
+                return Err(ObjectLabelsError::Length(key.into()));
+            }
+            match labels.iter().find(|l| l.name == name) {
+                Some(l) if l.key == key => {}
+                Some(l) => {
+                    return Err(ObjectLabelsError::Clash(l.key.clone(), key.into(), name));
+                }
+                None => labels.push(ObjectLabel {
+                    key: key.into(),
+                    name,
+                }),
+            }
+        }
+        match labels.len().checked_sub(Self::MAX) {
+            Some(over) if over > 0 => Err(ObjectLabelsError::TooMany { over }),
+            _ => Ok(Self(labels)),
+        }
+    }
+
+    /// The labels.
+    #[must_use]
+    pub fn as_slice(&self) -> &[ObjectLabel] {
+        &self.0
+    }
+}
+
+fn shown_name(key: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let mut name = String::from(names::OBJECT_LABEL_PREFIX);
+    name.extend(key.chars().map(plain));
+    name
+}
+
+/// What is recorded for a gateway. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RecordingPolicy {
+    /// Which groups of labels its targets have.
+    pub dimensions: Dimensions,
+    /// Which labels of Pods and Services its targets have; the Pod's wins where both have it.
+    pub object_labels: Arc<ObjectLabels>,
+    /// What its filters are told.
+    pub wire: gaugeway_wire::Policy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_object_labels_are_legal_label_names() {
+        let l = ObjectLabels::try_new(&["app.kubernetes.io/version", "tier", "tier"]).unwrap();
+        let shown: Vec<_> = l.as_slice().iter().map(|l| l.name.as_str()).collect();
+        assert_eq!(shown, ["label_app_kubernetes_io_version", "label_tier"]);
+    }
+
+    #[test]
+    fn clashing_and_oversized_object_labels_are_refused() {
+        assert!(matches!(
+            ObjectLabels::try_new(&["a.b", "a-b"]),
+            Err(ObjectLabelsError::Clash(..))
+        ));
+        assert!(matches!(
+            ObjectLabels::try_new(&["x".repeat(200)]),
+            Err(ObjectLabelsError::Length(_))
+        ));
+        let many: Vec<_> = (0..20).map(|i| format!("l{i}")).collect();
+        assert_eq!(
+            ObjectLabels::try_new(&many),
+            Err(ObjectLabelsError::TooMany { over: 4 })
+        );
+    }
+
+    #[test]
+    fn dimensions_are_a_set() {
+        let d: Dimensions = [Dimension::Zone, Dimension::Zone, Dimension::Pod]
+            .into_iter()
+            .collect();
+        assert!(d.has(Dimension::Zone) && d.has(Dimension::Pod) && !d.has(Dimension::Port));
+        assert_eq!(
+            Dimensions::default(),
+            [Dimension::Port, Dimension::Pod].into_iter().collect()
+        );
+    }
+}
