@@ -1,8 +1,10 @@
 //! The totals at one moment, for readers.
 
-use gaugeway_wire::UnixNanos;
+use std::sync::Arc;
 
-use crate::units::ChangeNumber;
+use gaugeway_wire::{Layout, UnixNanos};
+
+use crate::{series::Series, store::Frozen, units::ChangeNumber};
 
 /// The totals at one moment. Cheap to clone and to hold; the writer goes on meanwhile.
 #[derive(Clone, Debug)]
@@ -11,4 +13,27 @@ pub struct Snapshot {
     pub change: ChangeNumber,
     /// When it was taken.
     pub taken: UnixNanos,
+    /// When the ledger's life began.
+    pub created: UnixNanos,
+    pub(crate) layout: Layout,
+    pub(crate) series: Frozen,
+    pub(crate) services: Frozen,
+}
+
+impl Snapshot {
+    /// Layout of all classic histograms; native ones have this schema or a lower one.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// All series, by target and route, ordered by their labels.
+    pub fn series(&self) -> impl Iterator<Item = &Arc<Series>> {
+        self.series.iter()
+    }
+
+    /// Totals per gateway and Service, ordered by their labels; none unless the configuration asks for them.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Series>> {
+        self.services.iter()
+    }
 }

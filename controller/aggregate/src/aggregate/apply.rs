@@ -1,0 +1,308 @@
+//! Applying reports.
+
+use std::{collections::hash_map::Entry as Place, sync::Arc};
+
+use gaugeway_wire::{
+    Fingerprint, GatewayName, Generation, Nanos, Report, Seq, TargetKind, UnixNanos, limits, report,
+};
+
+use super::Aggregate;
+use crate::{
+    counts::Counts,
+    gateway::{Entry, Gateway, Named, Unnamed, Verdict},
+    host::Reach,
+    limits::{UNNAMED_PER_GATEWAY, VERDICT_AGE},
+    totals::{Increase, Moment, Placed, Totals},
+    vms::{Admission, VmRefusal},
+};
+
+/// What a report did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// False for a report that had been applied before: it is acknowledged, and changed nothing.
+    pub fresh: bool,
+    /// Highest sequence applied for the VM.
+    pub seq: Seq,
+    /// What the counts span. A long one is a backlog: it enters the totals, and no window.
+    pub span: Nanos,
+    /// Series updates, whatever became of them.
+    pub series: u64,
+    /// Requests, whatever became of them.
+    pub requests: u64,
+    /// Fingerprints of the report without a definition, ascending, at most [`limits::UNDEFINED`].
+    pub undefined: Vec<Fingerprint>,
+    /// Requests of those.
+    pub undefined_requests: u64,
+    /// Fingerprints that the gateway may not report for, ascending.
+    pub rejected: Vec<Fingerprint>,
+    /// Series updates dropped because of that.
+    pub rejected_series: u64,
+    /// Requests that went to the overflow series because a bound was reached.
+    pub overflow_requests: u64,
+    /// Latency samples whose buckets were converted.
+    pub rebucketed_samples: u64,
+}
+
+/// Why a report was not applied. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The VM reports for another gateway.
+    #[error("this worker VM reports for another gateway")]
+    ForeignVm,
+    /// Too many VMs.
+    #[error("too many worker VMs are known")]
+    TooManyVms,
+    /// Too many gateways.
+    #[error("too many gateways are known")]
+    TooManyGateways,
+    /// The index has not synced: it cannot say what the gateway may report for.
+    #[error("the source has not synced")]
+    NotSynced,
+}
+
+/// Says whether a gateway may report for a target.
+pub(super) trait Judge {
+    fn allows(&self, gateway: &GatewayName, fingerprint: Fingerprint, named: &mut Named) -> bool;
+}
+
+/// Asks the index, and keeps its verdict for a while.
+pub(super) struct Live<'a> {
+    pub(super) reach: &'a dyn Reach,
+    pub(super) generation: Generation,
+    pub(super) now: UnixNanos,
+}
+
+/// Repeats what was decided when the report came. Ascending.
+struct Recorded<'a>(&'a [Fingerprint]);
+
+impl Judge for Live<'_> {
+    fn allows(&self, gateway: &GatewayName, _: Fingerprint, named: &mut Named) -> bool {
+        if named.target.kind() != TargetKind::Kubernetes {
+            return true;
+        }
+        let horizon = self.now.minus(VERDICT_AGE);
+        if let Some(verdict) = named.verdict
+            && verdict.generation == self.generation
+            && verdict.at >= horizon
+        {
+            return verdict.allowed;
+        }
+        let allowed = self.reach.allows(gateway, &named.target);
+        named.verdict = Some(Verdict {
+            generation: self.generation,
+            at: self.now,
+            allowed,
+        });
+        allowed
+    }
+}
+
+impl Judge for Recorded<'_> {
+    fn allows(&self, _: &GatewayName, fingerprint: Fingerprint, _: &mut Named) -> bool {
+        self.0.binary_search(&fingerprint).is_err()
+    }
+}
+
+impl Aggregate {
+    /// Applies a gateway's report, once.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn apply(
+        &mut self,
+        gateway: &GatewayName,
+        report: &Report<'_>,
+        reach: &dyn Reach,
+        now: UnixNanos,
+    ) -> Result<Applied, Refused> {
+        let generation = reach.generation().ok_or(Refused::NotSynced)?;
+        let judge = Live {
+            reach,
+            generation,
+            now,
+        };
+        self.apply_judged(gateway, report, &judge, now)
+    }
+
+    /// Applies a report as it was applied before: what was rejected then (ascending) is rejected again.
+    ///
+    /// # Errors
+    /// [`Refused`], which it was not before: then state and log do not belong together.
+    pub fn replay_report(
+        &mut self,
+        gateway: &GatewayName,
+        report: &Report<'_>,
+        rejected: &[Fingerprint],
+        now: UnixNanos,
+    ) -> Result<Applied, Refused> {
+        self.apply_judged(gateway, report, &Recorded(rejected), now)
+    }
+
+    fn apply_judged(
+        &mut self,
+        gateway: &GatewayName,
+        report: &Report<'_>,
+        judge: &impl Judge,
+        now: UnixNanos,
+    ) -> Result<Applied, Refused> {
+        if !self.has_room_for(gateway) {
+            return Err(Refused::TooManyGateways);
+        }
+        let mut applied = Applied {
+            seq: report.seq,
+            span: report.to.since(report.from).unwrap_or_default(),
+            ..Applied::default()
+        };
+        match self.vms.admit(report.vm, gateway, report.seq, now)? {
+            Admission::Duplicate(last) => {
+                applied.seq = last;
+                applied.undefined = self.undefined(gateway, report);
+                return Ok(applied);
+            }
+            Admission::Fresh => applied.fresh = true,
+        }
+        self.change = self.change.next();
+        let table = self.gateways.entry(gateway.clone()).or_default();
+        table.used = now;
+        let mut ingest = Ingest {
+            at: Moment {
+                config: &self.config,
+                change: self.change,
+                now,
+            },
+            gateway,
+            table,
+            totals: &mut self.totals,
+            applied: &mut applied,
+            rebucketed: report.layout != self.config.layout,
+        };
+        for series in report.series() {
+            ingest.add(judge, Increase::Reported(&report.layout, &series), &series);
+        }
+        applied.tidy();
+        Ok(applied)
+    }
+
+    /// What a report names that has no definition.
+    fn undefined(&self, gateway: &GatewayName, report: &Report<'_>) -> Vec<Fingerprint> {
+        let mut undefined: Vec<_> = report
+            .series()
+            .map(|series| series.target)
+            .filter(|fingerprint| !self.is_named(gateway, *fingerprint))
+            .collect();
+        tidy(&mut undefined);
+        undefined.truncate(limits::UNDEFINED);
+        undefined
+    }
+}
+
+impl From<VmRefusal> for Refused {
+    fn from(refusal: VmRefusal) -> Self {
+        match refusal {
+            VmRefusal::Foreign => Self::ForeignVm,
+            VmRefusal::Full => Self::TooManyVms,
+        }
+    }
+}
+
+impl Applied {
+    fn tidy(&mut self) {
+        tidy(&mut self.rejected);
+        tidy(&mut self.undefined);
+        self.undefined.truncate(limits::UNDEFINED);
+    }
+}
+
+fn tidy(fingerprints: &mut Vec<Fingerprint>) {
+    fingerprints.sort_unstable();
+    fingerprints.dedup();
+}
+
+fn add(total: &mut u64, more: u64) {
+    *total = total.saturating_add(more);
+}
+
+struct Ingest<'a> {
+    at: Moment<'a>,
+    gateway: &'a GatewayName,
+    table: &'a mut Gateway,
+    totals: &'a mut Totals,
+    applied: &'a mut Applied,
+    rebucketed: bool,
+}
+
+impl Ingest<'_> {
+    fn add(&mut self, judge: &impl Judge, increase: Increase<'_>, series: &report::Series<'_>) {
+        let requests = series
+            .requests()
+            .fold(0_u64, |sum, (_, n)| sum.saturating_add(n));
+        self.applied.series += 1;
+        add(&mut self.applied.requests, requests);
+        let placed = match self.table.entries.get_mut(&series.target) {
+            Some(Entry::Named(named)) => {
+                if !judge.allows(self.gateway, series.target, named) {
+                    self.applied.rejected.push(series.target);
+                    self.applied.rejected_series += 1;
+                    return;
+                }
+                named.used = self.at.now;
+                self.totals
+                    .add(self.at, self.gateway, named, series.route, increase)
+            }
+            Some(Entry::Unnamed(_)) | None => {
+                add(&mut self.applied.undefined_requests, requests);
+                self.applied.undefined.push(series.target);
+                self.keep(increase, series)
+            }
+        };
+        if placed == Placed::Overflow {
+            add(&mut self.applied.overflow_requests, requests);
+        }
+        if self.rebucketed {
+            add(&mut self.applied.rebucketed_samples, series.samples());
+        }
+    }
+
+    /// Keeps counts until their definition comes, within the bound.
+    fn keep(&mut self, increase: Increase<'_>, series: &report::Series<'_>) -> Placed {
+        match self.table.unnamed(series.target, series.route, self.at) {
+            Some(counts) => {
+                increase.add_to(counts, self.at.change);
+                Placed::Own
+            }
+            None => self.totals.add_overflow(self.at, increase),
+        }
+    }
+}
+
+impl Gateway {
+    /// Waiting counts of a fingerprint that has no definition; `None` when there are too many.
+    fn unnamed(
+        &mut self,
+        fingerprint: Fingerprint,
+        route: &str,
+        at: Moment<'_>,
+    ) -> Option<&mut Counts> {
+        let full = self.unnamed >= UNNAMED_PER_GATEWAY;
+        let entry = match self.entries.entry(fingerprint) {
+            Place::Occupied(occupied) => occupied.into_mut(),
+            Place::Vacant(_) if full => return None,
+            Place::Vacant(vacant) => vacant.insert(Entry::Unnamed(Unnamed::new(at.now))),
+        };
+        let Entry::Unnamed(waiting) = entry else {
+            return None;
+        };
+        let position = waiting.routes.iter().position(|(of, _)| **of == *route);
+        if position.is_none() {
+            if full {
+                return None;
+            }
+            let counts = Counts::new(at.config.layout.clone());
+            waiting.routes.push((route.into(), Arc::new(counts)));
+            self.unnamed += 1;
+        }
+        let position = position.unwrap_or(waiting.routes.len() - 1);
+        let (_, counts) = waiting.routes.get_mut(position)?;
+        Some(Arc::make_mut(counts))
+    }
+}
