@@ -4,11 +4,16 @@
 //! Two keys can be valid at once, for rotation: the first signs new tokens, both are accepted. Comparison takes
 //! constant time. Keys never appear in logs or errors.
 
+mod key_file;
+
 use std::fmt::{self, Write as _};
 
 use gaugeway_wire::GatewayName;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+
+pub(crate) use key_file::Verifier;
+pub use key_file::{KeyFileError, read_keys};
 
 /// A key's least length. Shorter ones could be guessed from a token.
 pub const KEY_BYTES_MIN: usize = 32;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use gaugeway_wire::Policy;
+use gaugeway_index::RecordingPolicy;
 
 /// Everything `run` needs. Built by the command line; no part of the controller reads arguments or the environment.
 #[derive(Clone, Debug)]
@@ -19,18 +19,18 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// How filters prove which gateway they are.
     pub tokens: Tokens,
-    /// Which labels a target has beside namespace and Service.
-    pub dimensions: Vec<Dimension>,
-    /// Names of Service and Pod labels to expose as `label_<name>`.
-    pub object_labels: Vec<String>,
-    /// What filters record and how often.
-    pub policy: Policy,
+    /// How often the key file is looked at.
+    pub key_poll: Duration,
+    /// Which labels targets have, what filters record and how often.
+    pub recording: RecordingPolicy,
     /// Bounds of what is kept.
     pub series: SeriesLimits,
     /// The module that the wasm port serves.
     pub filter_module: &'static [u8],
-    /// How ports are announced on stdout once all of them listen.
-    pub announce: Announce,
+    /// Shows `kong_upstream_latency_ms` as well, for dashboards and autoscalers made for Kong's operator.
+    pub kong_metric: bool,
+    /// Version of this program, for people and metrics.
+    pub version: &'static str,
     /// Bounds of the HTTP servers.
     pub http: HttpLimits,
 }
@@ -44,25 +44,6 @@ pub enum Tokens {
     Insecure,
 }
 
-/// A group of labels that a target can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dimension {
-    /// `kubernetes_service_port`.
-    Port,
-    /// `kubernetes_pod`.
-    Pod,
-    /// `kubernetes_workload_kind`, `kubernetes_workload`.
-    Workload,
-    /// `kubernetes_node`.
-    Node,
-    /// `topology_zone`.
-    Zone,
-    /// `gateway`.
-    Gateway,
-    /// `route`, added by the filter per request.
-    Route,
-}
-
 /// Bounds of what the ledger keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesLimits {
@@ -72,17 +53,6 @@ pub struct SeriesLimits {
     pub expiry: Duration,
 }
 
-/// How ports are announced on stdout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announce {
-    /// Lines for people.
-    Text,
-    /// One line: `{"filters":"127.0.0.1:41234","wasm":"…","metrics":"…"}`.
-    Json,
-    /// Nothing.
-    Silent,
-}
-
 /// Bounds of the HTTP servers. The defaults suit production; tests shorten the times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
@@ -90,7 +60,8 @@ pub struct HttpLimits {
     pub connections: usize,
     /// Calls in progress per port, held polls not counted; further ones get 503.
     pub calls: usize,
-    /// From a connection's first byte to the end of a request's headers.
+    /// From the start of a connection, or the end of a call on it, to the end of the next call's headers. Idle
+    /// connections end by it: callers with pools should close theirs sooner.
     pub header_timeout: Duration,
     /// From a request's headers to the end of its body.
     pub body_timeout: Duration,
@@ -103,42 +74,9 @@ impl Default for HttpLimits {
         Self {
             connections: 4096,
             calls: 1024,
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
         }
-    }
-}
-
-impl Dimension {
-    /// All, in the order in which help lists them.
-    pub const ALL: [Self; 7] = [
-        Self::Port,
-        Self::Pod,
-        Self::Workload,
-        Self::Node,
-        Self::Zone,
-        Self::Gateway,
-        Self::Route,
-    ];
-
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Port => "port",
-            Self::Pod => "pod",
-            Self::Workload => "workload",
-            Self::Node => "node",
-            Self::Zone => "zone",
-            Self::Gateway => "gateway",
-            Self::Route => "route",
-        }
-    }
-}
-
-impl std::fmt::Display for Dimension {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
     }
 }

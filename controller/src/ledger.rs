@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use gaugeway_aggregate::{ChangeNumber, Liveness, Reach, Snapshot, View};
+use gaugeway_aggregate::{ChangeNumber, DataplaneUrls, Liveness, Reach, Snapshot, View};
 use gaugeway_wire::{
     DecodeError, Fingerprint, GatewayName, Layout, LedgerEpoch, MappingRequest, Nanos, Seq,
     UnixNanos,
@@ -99,6 +99,8 @@ pub struct Scrape {
     pub snapshot: Snapshot,
     /// How this scraper sees them.
     pub view: View,
+    /// Whether `kong_upstream_latency_ms` is shown.
+    pub kong: Option<DataplaneUrls>,
 }
 
 /// Where the ledger stands, for `/readyz` and people.

@@ -15,11 +15,14 @@
 
 pub mod auth;
 pub mod config;
+mod http;
 pub mod ledger;
 pub mod mapping;
 pub mod render;
+mod run;
 pub mod source;
 pub mod telemetry;
 
 pub use config::Config;
+pub use run::{Controller, Ports, run};
 pub use telemetry::Telemetry;

@@ -18,6 +18,8 @@ mod text;
 
 use std::{fmt, io, sync::Arc};
 
+use gaugeway_wire::GatewayName;
+
 use crate::{series::Series, snapshot::Snapshot, store::Frozen, units::ChangeNumber};
 
 /// In which format.
@@ -53,10 +55,10 @@ impl View {
     }
 }
 
-/// Asks for `kong_upstream_latency_ms` as well: gives the value of its `dataplane_url` label for a gateway's name.
+/// Asks for `kong_upstream_latency_ms` as well: gives the value of its `dataplane_url` label for a gateway.
 /// Shows totals only if the configuration keeps them ([`crate::Config::by_service`]).
 #[derive(Clone)]
-pub struct DataplaneUrls(pub Arc<dyn Fn(&str) -> String + Send + Sync>);
+pub struct DataplaneUrls(pub Arc<dyn Fn(&GatewayName) -> String + Send + Sync>);
 
 impl fmt::Debug for DataplaneUrls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

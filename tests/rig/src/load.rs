@@ -104,6 +104,12 @@ impl Running {
         self.shared.done.load(Ordering::Relaxed)
     }
 
+    /// The same as [`Running::done`], for use while [`Running::finish`] waits.
+    pub fn progress(&self) -> impl Fn() -> u64 + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.done.load(Ordering::Relaxed)
+    }
+
     /// Starts no more requests; those under way end.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);

@@ -21,7 +21,7 @@ use crate::wait::{PATIENCE, until};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct AccessLine {
     /// The header [`crate::client::ID_HEADER`].
-    #[serde(deserialize_with = "text")]
+    #[serde(default, deserialize_with = "text")]
     pub id: String,
     /// Request path.
     #[serde(deserialize_with = "text")]
@@ -51,7 +51,7 @@ pub struct AccessLine {
     #[serde(rename = "attempt_us", deserialize_with = "number")]
     attempt_us: Option<u64>,
     /// Whole request, milliseconds.
-    #[serde(deserialize_with = "number")]
+    #[serde(default, deserialize_with = "number")]
     pub duration_ms: Option<u64>,
 }
 
@@ -69,7 +69,8 @@ impl AccessLine {
     }
 }
 
-/// The `json_format` that [`AccessLine`] reads.
+/// The `json_format` that [`AccessLine`] reads. What `gaugeway render envoy` writes has the same fields, without the
+/// request's id and whole duration.
 #[must_use]
 pub fn access_log_format() -> Value {
     json!({

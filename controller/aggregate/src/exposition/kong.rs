@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gaugeway_wire::{Histogram, Layout, Nanos, Target, target::names};
+use gaugeway_wire::{GatewayName, Histogram, Layout, Nanos, Target, target::names};
 
 use super::{DataplaneUrls, View};
 use crate::{labels, snapshot::Snapshot};
@@ -67,7 +67,8 @@ impl Row {
 fn row_labels(target: &Target, urls: &DataplaneUrls) -> Option<Box<str>> {
     let namespace = target.label(names::NAMESPACE)?;
     let service = target.label(names::SERVICE)?;
-    let url = (urls.0)(target.label(names::GATEWAY)?);
+    let gateway = GatewayName::try_new(target.label(names::GATEWAY)?).ok()?;
+    let url = (urls.0)(&gateway);
     let mut out = String::with_capacity(256);
     for (name, value) in [
         ("dataplane_url", url.as_str()),

@@ -19,13 +19,15 @@ pub enum Latency {
         /// Spread.
         sigma: f64,
     },
-    /// `often`, but for `slow_share` of the requests `slow`.
-    Tail {
-        /// Most requests.
-        often: Duration,
-        /// The rest.
+    /// Anything between two, but for `slow_share` of the requests `slow`.
+    UniformWithTail {
+        /// Fastest of the usual.
+        low: Duration,
+        /// Slowest of the usual.
+        high: Duration,
+        /// The others.
         slow: Duration,
-        /// Share of the rest, 0 to 1.
+        /// Share of the others, 0 to 1.
         slow_share: f64,
     },
 }
@@ -39,15 +41,16 @@ impl Latency {
             Self::LogNormal { median, sigma } => {
                 median.mul_f64((sigma * normal(random)).exp().min(20.0))
             }
-            Self::Tail {
-                often,
+            Self::UniformWithTail {
+                low,
+                high,
                 slow,
                 slow_share,
             } => {
                 if random.random_bool(slow_share.clamp(0.0, 1.0)) {
                     slow
                 } else {
-                    often
+                    random.random_range(low..=high.max(low))
                 }
             }
         }

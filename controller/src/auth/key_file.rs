@@ -1,0 +1,151 @@
+//! The key file, read again when its content changes: keys rotate without a restart.
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use gaugeway_wire::GatewayName;
+use tokio::{io::AsyncReadExt as _, sync::watch};
+use tracing::{error, info};
+
+use super::{Keys, KeysError};
+use crate::{config::Tokens, telemetry::Telemetry};
+
+/// Longest key file that is read; two keys and some comments are far below.
+const FILE_BYTES: u64 = 64 * 1024;
+
+/// Why a key file gives no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The system says so.
+    #[error("cannot read the token key file {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Its content.
+    #[error("token key file {}: {error}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: KeysError,
+    },
+}
+
+/// Decides whether a token belongs to a gateway, with the keys now in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Verifier(Option<watch::Receiver<Keys>>);
+
+impl Verifier {
+    /// Reads the keys once and starts to watch the file, until the verifier and all its clones are gone.
+    ///
+    /// # Errors
+    /// When the first read fails. A later one keeps the keys in force, logged and counted.
+    pub(crate) async fn start(
+        tokens: &Tokens,
+        poll: Duration,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self, KeyFileError> {
+        let Tokens::KeyFile(path) = tokens else {
+            return Ok(Self(None));
+        };
+        let text = read(path).await?;
+        let (keys, receiver) = watch::channel(parse(path, &text)?);
+        telemetry.http.key_reads.with_label_values(&["ok"]).inc();
+        telemetry.http.key_reads.with_label_values(&["error"]);
+        tokio::spawn(watch_file(path.clone(), text, poll, keys, telemetry));
+        Ok(Self(Some(receiver)))
+    }
+
+    /// Whether `token` is the gateway's, or no tokens are asked for.
+    pub(crate) fn accepts(&self, gateway: &GatewayName, token: &str) -> bool {
+        match &self.0 {
+            Some(keys) => keys.borrow().verify(gateway, token),
+            None => true,
+        }
+    }
+}
+
+/// Reads a key file once, for commands.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub async fn read_keys(path: &Path) -> Result<Keys, KeyFileError> {
+    parse(path, &read(path).await?)
+}
+
+/// Looks at the content, not at times: a mounted Secret is exchanged by a symbolic link, and clocks are coarse.
+async fn watch_file(
+    path: PathBuf,
+    mut seen: String,
+    poll: Duration,
+    keys: watch::Sender<Keys>,
+    telemetry: Arc<Telemetry>,
+) {
+    let reads = &telemetry.http.key_reads;
+    let mut failing = false;
+    let mut ticks = tokio::time::interval(poll);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = keys.closed() => return,
+            _ = ticks.tick() => {}
+        }
+        let result = match read(&path).await {
+            Ok(text) if text == seen => {
+                failing = false;
+                continue;
+            }
+            Ok(text) => {
+                let result = parse(&path, &text);
+                seen = text;
+                failing = false;
+                result
+            }
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(new) => {
+                reads.with_label_values(&["ok"]).inc();
+                info!(keys = ?new, "token keys were read again");
+                keys.send_replace(new);
+            }
+            // Said once, not at every look.
+            Err(_) if failing => {}
+            Err(error) => {
+                failing = true;
+                reads.with_label_values(&["error"]).inc();
+                error!(%error, "the last good token keys stay in force");
+            }
+        }
+    }
+}
+
+async fn read(path: &Path) -> Result<String, KeyFileError> {
+    let text = async {
+        let mut text = String::new();
+        let file = tokio::fs::File::open(path).await?;
+        file.take(FILE_BYTES).read_to_string(&mut text).await?;
+        if text.len() as u64 == FILE_BYTES {
+            return Err(io::Error::new(ErrorKind::FileTooLarge, "over 64 KiB"));
+        }
+        Ok(text)
+    };
+    text.await.map_err(|error| KeyFileError::Read {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn parse(path: &Path, text: &str) -> Result<Keys, KeyFileError> {
+    Keys::parse(text).map_err(|error| KeyFileError::Content {
+        path: path.to_owned(),
+        error,
+    })
+}

@@ -1,0 +1,17 @@
+//! The three HTTP servers: filters port (mapping, reports), wasm port (the module), metrics port (scrapes, probes).
+//!
+//! Invariants: every wait on a peer has an end, every size a bound, every refusal one line of text that says what to
+//! do and a count under a label from a closed set; a refused call has changed nothing.
+
+mod body;
+mod filters;
+mod io;
+mod metrics;
+mod refusal;
+mod server;
+mod wasm;
+
+pub(crate) use filters::Filters;
+pub(crate) use metrics::Metrics;
+pub(crate) use server::{Port, Server};
+pub(crate) use wasm::Module;

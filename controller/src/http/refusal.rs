@@ -1,0 +1,159 @@
+//! Refusals: a status, one line of text for a person, a reason for the counter.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+};
+use gaugeway_wire::DecodeError;
+
+use crate::{ledger::ReportError, mapping::Unavailable};
+
+/// What a call was for; value of the `path` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    Mapping,
+    Report,
+    Filter,
+    Metrics,
+    /// Anything that is not served, and what is not HTTP.
+    Other,
+}
+
+/// Why a call was refused; value of the `reason` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    GatewayHeader,
+    Token,
+    TooLarge,
+    SlowBody,
+    BrokenBody,
+    Undecodable,
+    Illegal,
+    ForeignVm,
+    Busy,
+    NotSynced,
+    Stopping,
+    UnknownPath,
+    UnknownModule,
+    Method,
+    NotHttp,
+    SlowHead,
+    Connections,
+}
+
+/// A refused call.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    status: StatusCode,
+    text: String,
+}
+
+impl Path {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mapping => "/v1/mapping",
+            Self::Report => "/v1/report",
+            Self::Filter => "/v1/filter",
+            Self::Metrics => "/metrics",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Reason {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::GatewayHeader => "gateway_header",
+            Self::Token => "token",
+            Self::TooLarge => "too_large",
+            Self::SlowBody => "slow_body",
+            Self::BrokenBody => "broken_body",
+            Self::Undecodable => "undecodable",
+            Self::Illegal => "illegal",
+            Self::ForeignVm => "foreign_vm",
+            Self::Busy => "busy",
+            Self::NotSynced => "not_synced",
+            Self::Stopping => "stopping",
+            Self::UnknownPath => "unknown_path",
+            Self::UnknownModule => "unknown_module",
+            Self::Method => "method",
+            Self::NotHttp => "not_http",
+            Self::SlowHead => "slow_head",
+            Self::Connections => "connections",
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, reason: Reason, text: impl Into<String>) -> Self {
+        Self {
+            reason,
+            status,
+            text: text.into(),
+        }
+    }
+
+    /// Come back later: the caller keeps what it has.
+    pub(super) fn unavailable(reason: Reason, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, text)
+    }
+
+    /// As a response. What leaves a body unread, and what another replica may do better, closes its connection.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.text + "\n"));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, text);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}
+
+/// 400 for bytes that are no message, 422 for a message that breaks a rule: both are final for a filter.
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        let text = format!("the body cannot be used: {error}");
+        match error {
+            DecodeError::Truncated(_) | DecodeError::WireType(_) => {
+                Self::new(StatusCode::BAD_REQUEST, Reason::Undecodable, text)
+            }
+            DecodeError::Bound(_) | DecodeError::Value(_) | DecodeError::Missing(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Reason::Illegal, text)
+            }
+            DecodeError::Memory(_) => Self::unavailable(Reason::Busy, text),
+        }
+    }
+}
+
+impl From<ReportError> for Refusal {
+    fn from(error: ReportError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReportError::Undecodable(error) => error.into(),
+            ReportError::ForeignVm => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Reason::ForeignVm, text)
+            }
+            ReportError::Busy(_) => Self::unavailable(Reason::Busy, text),
+            ReportError::Stopped => Self::unavailable(Reason::Stopping, text),
+        }
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(error: Unavailable) -> Self {
+        let reason = match error {
+            Unavailable::NotSynced => Reason::NotSynced,
+            Unavailable::Full => Reason::Busy,
+            Unavailable::Stopping => Reason::Stopping,
+        };
+        Self::unavailable(reason, error.to_string())
+    }
+}

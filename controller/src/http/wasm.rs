@@ -1,0 +1,97 @@
+//! The wasm port: `GET /v1/filter/<sha256>.wasm`. Public, because gateways' control planes fetch it without any header
+//! of ours, and content-addressed, so that what was fetched once is right forever.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path as Param, State},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    routing::get,
+};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::refusal::{Path, Reason, Refusal};
+use crate::{auth::to_hex, telemetry::Telemetry};
+
+/// The module with its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Module {
+    bytes: Bytes,
+    sha256: String,
+}
+
+struct Wasm {
+    module: Module,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Module {
+    pub(crate) fn new(bytes: &'static [u8]) -> Self {
+        Self {
+            bytes: Bytes::from_static(bytes),
+            sha256: to_hex(&Sha256::digest(bytes)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("/v1/filter/{}.wasm", self.sha256)
+    }
+
+    pub(crate) fn router(self, telemetry: Arc<Telemetry>) -> Router {
+        let state = Wasm {
+            module: self,
+            telemetry,
+        };
+        Router::new()
+            .route("/v1/filter/{file}", get(module))
+            .fallback(not_served)
+            .with_state(Arc::new(state))
+    }
+}
+
+impl Wasm {
+    fn refuse(&self, path: Path, reason: Reason) -> Response<Body> {
+        self.telemetry.reject(path, reason);
+        let text = format!("this port serves GET {}", self.module.path());
+        Refusal::new(StatusCode::NOT_FOUND, reason, text).into_response()
+    }
+}
+
+async fn not_served(State(wasm): State<Arc<Wasm>>) -> Response<Body> {
+    wasm.refuse(Path::Other, Reason::UnknownPath)
+}
+
+async fn module(
+    State(wasm): State<Arc<Wasm>>,
+    Param(file): Param<String>,
+    request: HeaderMap,
+) -> Response<Body> {
+    if file.strip_suffix(".wasm") != Some(&wasm.module.sha256) {
+        return wasm.refuse(Path::Filter, Reason::UnknownModule);
+    }
+    wasm.telemetry.answered(Path::Filter);
+    let etag = format!("\"{}\"", wasm.module.sha256);
+    let held = request
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains(&etag)));
+    let mut response = if held {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        Response::new(Body::from(wasm.module.bytes.clone()))
+    };
+    let headers = response.headers_mut();
+    let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    headers.insert(header::CACHE_CONTROL, forever);
+    let wasm_type = HeaderValue::from_static("application/wasm");
+    headers.insert(header::CONTENT_TYPE, wasm_type);
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    response
+}

@@ -1,0 +1,208 @@
+//! Puts the parts together, and takes them apart again in the right order.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use axum::Router;
+use gaugeway_wire::{GatewayName, UnixNanos};
+use serde::Serialize;
+use tokio::{sync::watch, task::JoinSet};
+use tracing::{info, warn};
+
+use crate::{
+    auth::Verifier,
+    config::{Config, Tokens},
+    http::{Filters, Metrics, Module, Port, Server},
+    ledger::{self, LedgerConfig, LedgerHandle},
+    mapping::{self, MappingHandle},
+    source::manifests::{self, ManifestSource},
+    telemetry::Telemetry,
+};
+
+/// Who writes the ledger where no Lease decides it.
+const SOLE_OWNER: &str = "sole";
+/// Longest wait for the ledger's last snapshot. What was acknowledged is in the log anyway.
+const LEDGER_STOP: Duration = Duration::from_secs(10);
+
+/// A controller whose ports listen.
+pub struct Controller {
+    servers: Vec<(Server, Router)>,
+    ports: Ports,
+    mapping: MappingHandle,
+    ledger: LedgerHandle,
+    /// Lives as long as the controller.
+    source: ManifestSource,
+}
+
+/// Where a controller listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Ports {
+    /// `POST /v1/mapping`, `POST /v1/report`.
+    pub filters: SocketAddr,
+    /// `GET /v1/filter/<sha256>.wasm`.
+    pub wasm: SocketAddr,
+    /// `GET /metrics`, `/healthz`, `/readyz`.
+    pub metrics: SocketAddr,
+}
+
+/// Runs a controller until `shutdown` resolves, then stops it gracefully.
+///
+/// # Errors
+/// When it cannot start; the text says what to change.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    Controller::start(config).await?.serve(shutdown).await;
+    Ok(())
+}
+
+impl Controller {
+    /// Starts everything; returns when all three ports listen (the source may still be reading).
+    ///
+    /// # Errors
+    /// When a part cannot start; the text says what to change.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let telemetry = Telemetry::try_new(config.version)?;
+        let verifier =
+            Verifier::start(&config.tokens, config.key_poll, Arc::clone(&telemetry)).await?;
+        let [filters, wasm, metrics] = bind(&config, &telemetry).await?;
+        let ports = Ports {
+            filters: filters.address()?,
+            wasm: wasm.address()?,
+            metrics: metrics.address()?,
+        };
+        let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
+        let ledger = start_ledger(&config, &mapping, &telemetry).await?;
+        let source = manifests::start(config.manifests.clone(), feed, Arc::clone(&telemetry))
+            .with_context(|| format!("cannot read manifests in {}", config.manifests.display()))?;
+        let module = Module::new(config.filter_module);
+        let calls = Filters::new(
+            mapping.clone(),
+            ledger.clone(),
+            verifier,
+            config.http,
+            Arc::clone(&telemetry),
+        );
+        let scrapes = Metrics {
+            mapping: mapping.clone(),
+            ledger: ledger.clone(),
+            telemetry: Arc::clone(&telemetry),
+            manifests: config.manifests.clone(),
+            version: config.version,
+            module_path: module.path(),
+        };
+        log_start(&config, &ports, &module);
+        Ok(Self {
+            servers: vec![
+                (filters, calls.router()),
+                (wasm, module.router(telemetry)),
+                (metrics, scrapes.router()),
+            ],
+            ports,
+            mapping,
+            ledger,
+            source,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// Serves until `shutdown` resolves. Then: no new calls, held polls are answered, calls in progress end, the
+    /// ledger writes its last snapshot.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for (server, router) in self.servers {
+            tasks.spawn(server.serve(router, stopped.clone()));
+        }
+        shutdown.await;
+        info!("stopping");
+        stop.send_replace(true);
+        self.mapping.stop().await;
+        while tasks.join_next().await.is_some() {}
+        drop(self.source);
+        if tokio::time::timeout(LEDGER_STOP, self.ledger.stop())
+            .await
+            .is_err()
+        {
+            warn!(
+                "the last snapshot takes too long and is left to the next start, which reads the log"
+            );
+        }
+        info!("stopped");
+    }
+}
+
+async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Server; 3]> {
+    let one = async |port: Port, address: SocketAddr| {
+        Server::bind(port, address, config.http, Arc::clone(telemetry))
+            .await
+            .with_context(|| {
+                let flag = port.as_str();
+                format!("cannot listen on {address}; choose another address with --{flag}-listen")
+            })
+    };
+    Ok([
+        one(Port::Filters, config.filters_listen).await?,
+        one(Port::Wasm, config.wasm_listen).await?,
+        one(Port::Metrics, config.metrics_listen).await?,
+    ])
+}
+
+/// Reads what the state directory holds, on a thread that may block.
+async fn start_ledger(
+    config: &Config,
+    mapping: &MappingHandle,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<LedgerHandle> {
+    let told = LedgerConfig {
+        state_dir: config.state_dir.clone(),
+        owner: SOLE_OWNER.to_owned(),
+        layout: config.recording.wire.layout(),
+        max_series: config.series.max,
+        series_expiry: config.series.expiry,
+        kong: config.kong_metric.then(|| Arc::new(kong_url) as _),
+        clock: Arc::new(wall_clock),
+    };
+    let (objects, telemetry) = (Arc::new(mapping.objects()), Arc::clone(telemetry));
+    let started = tokio::task::spawn_blocking(move || ledger::start(told, objects, telemetry));
+    Ok(started.await??)
+}
+
+/// What stands in `dataplane_url`: Kong's operator puts the data plane's address there, we the gateway.
+fn kong_url(gateway: &GatewayName) -> String {
+    gateway.as_str().to_owned()
+}
+
+/// Zero before 1970.
+fn wall_clock() -> UnixNanos {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn log_start(config: &Config, ports: &Ports, module: &Module) {
+    info!(
+        version = config.version,
+        filters = %ports.filters,
+        wasm = %ports.wasm,
+        metrics = %ports.metrics,
+        module = module.path(),
+        "listening"
+    );
+    if config.tokens == Tokens::Insecure {
+        warn!(
+            "no tokens are asked for: whoever reaches the filters port can report for any gateway"
+        );
+    }
+    if config.state_dir.is_none() {
+        warn!("no --state-dir: totals are in memory only and begin at zero after a restart");
+    }
+}
