@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// (crate, what it may use of ours), outside of its tests. A crate of ours that is not here has no place yet.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("gaugeway-wire", &[]),
     ("gaugeway-filter-core", &["gaugeway-wire"]),
     (
@@ -21,6 +21,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         "gaugeway-controller",
         &["gaugeway-wire", "gaugeway-index", "gaugeway-aggregate"],
     ),
+    ("gaugeway-bench", &["gaugeway-rig"]),
     ("gaugeway-rig", &["gaugeway-wire"]),
     (
         "gaugeway",

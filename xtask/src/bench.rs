@@ -1,6 +1,7 @@
 //! Benches: criterion's, found through `cargo metadata`, and the filter's cost in a real Envoy.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
@@ -47,10 +48,24 @@ pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result
 fn in_envoy(args: &[OsString]) -> Result<()> {
     let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy])?;
     let step = Step::start("bench filter in a real Envoy");
+    run::run(&mut cargo(["build", "--release", "--bin", "gaugeway"]))?;
+    run::run(cargo(["build", "--release", "--target", "wasm32-wasip1"]).current_dir(filters()))?;
     let mut command = cargo(["run", "--release", "--package", "gaugeway-bench", "--"]);
-    run::run(command.args(args).envs(tools.environment()))?;
+    let gaugeway = run::target_directory()?.join("release").join("gaugeway");
+    let built = filters().join("target/wasm32-wasip1/release");
+    command.args(args).envs(tools.environment());
+    run::run(
+        command
+            .env("GAUGEWAY_BIN", gaugeway)
+            .env("GAUGEWAY_BENCH_FILTERS", built),
+    )?;
     step.done();
     Ok(())
+}
+
+/// The workspace of the filters that ours is compared with.
+fn filters() -> PathBuf {
+    run::root().join("tests").join("bench-filters")
 }
 
 /// (package, bench) of every bench target in the workspace.

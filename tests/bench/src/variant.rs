@@ -1,0 +1,263 @@
+//! The filters that are compared, each in an Envoy of its own.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use gaugeway_rig::controller::token;
+use gaugeway_rig::{Client, Controller, ControllerOptions, Envoy, EnvoyOptions, Load};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::all_answered;
+use crate::cpu::CpuTime;
+
+mod bootstrap;
+mod manifests;
+
+/// Copies of a filter in one chain, each in a VM of its own.
+pub(crate) const COPIES: u32 = 8;
+
+/// The gateway's name in the manifests.
+const GATEWAY: &str = "bench/gateway";
+
+/// Warm-up, in rounds.
+const WARM_UP: u32 = 3;
+
+/// What stands in the filter chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Nothing.
+    None,
+    /// The SDK's default, which does nothing in every callback.
+    Empty,
+    /// What one would write first with the SDK.
+    Plain,
+    /// Gaugeway, its controller running.
+    Ours,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Empty, Self::Plain, Self::Ours];
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Empty => "empty",
+            Self::Plain => "plain",
+            Self::Ours => "gaugeway",
+        })
+    }
+}
+
+/// Where the modules are, and the program that ours comes from.
+pub(crate) struct Modules {
+    gaugeway: PathBuf,
+    empty: PathBuf,
+    plain: PathBuf,
+    ours: PathBuf,
+}
+
+impl Modules {
+    /// Takes our module out of `gaugeway`, finds the others among `filters`.
+    pub(crate) async fn collect(gaugeway: &Path, filters: &Path, dir: &Path) -> Result<Self> {
+        let ours = dir.join("gaugeway.wasm");
+        let status = Command::new(gaugeway)
+            .args(["filter", "--output"])
+            .arg(&ours)
+            .status()
+            .await;
+        let status = status.with_context(|| format!("start {}", gaugeway.display()))?;
+        ensure!(status.success(), "gaugeway filter: {status}");
+        let built = |name: &str| filters.join(format!("bench_filter_{name}.wasm"));
+        Ok(Self {
+            gaugeway: gaugeway.to_owned(),
+            empty: built("empty"),
+            plain: built("plain"),
+            ours,
+        })
+    }
+
+    fn of(&self, variant: Variant) -> Option<&Path> {
+        match variant {
+            Variant::None => None,
+            Variant::Empty => Some(&self.empty),
+            Variant::Plain => Some(&self.plain),
+            Variant::Ours => Some(&self.ours),
+        }
+    }
+}
+
+/// A variant under load.
+pub(crate) struct Running {
+    variant: Variant,
+    envoy: Envoy,
+    client: Client,
+    controller: Option<Controller>,
+    /// Requests answered so far.
+    sent: u64,
+}
+
+impl Running {
+    /// Starts its Envoy and, for ours, its controller.
+    pub(crate) async fn start(
+        variant: Variant,
+        modules: &Modules,
+        upstream: SocketAddr,
+        dir: &Path,
+    ) -> Result<Self> {
+        let dir = dir.join(variant.to_string());
+        std::fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let controller = match variant {
+            Variant::Ours => Some(start_controller(&modules.gaugeway, upstream, &dir).await?),
+            _ => None,
+        };
+        let filters = controller
+            .as_ref()
+            .map(|controller| controller.ports().filters);
+        let config = bootstrap::bootstrap(modules.of(variant), &configuration(), upstream, filters);
+        let envoy = Envoy::start(&dir, &config.to_string(), &EnvoyOptions::default()).await?;
+        let client = Client::new(envoy.listener(bootstrap::LISTENER).await?);
+        Ok(Self {
+            variant,
+            envoy,
+            client,
+            controller,
+            sent: 0,
+        })
+    }
+
+    pub(crate) fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// CPU time that its Envoy has used.
+    pub(crate) fn cpu(&self) -> Result<CpuTime> {
+        CpuTime::of(self.envoy.id().context("Envoy has ended")?)
+    }
+
+    /// Runs a load; each of its requests must be answered.
+    pub(crate) async fn send(&mut self, load: Load) -> Result<()> {
+        let total = load.total;
+        let report = load.run().await?;
+        self.sent += total;
+        all_answered(&report, total)
+            .with_context(|| format!("{}\n{}", self.variant, self.envoy.log_tail()))
+    }
+
+    /// Until the steady state.
+    pub(crate) async fn warm_up(&mut self, load: impl Fn(Client) -> Load) -> Result<()> {
+        for _ in 0..WARM_UP {
+            let load = load(self.client());
+            self.send(load).await?;
+        }
+        Ok(())
+    }
+
+    /// Errs unless each of its VMs saw each request.
+    pub(crate) async fn prove(&mut self) -> Result<()> {
+        self.envoy.check_alive()?;
+        match self.variant {
+            Variant::None => Ok(()),
+            Variant::Empty => self.vms().await,
+            Variant::Plain => {
+                self.vms().await?;
+                self.recorded().await
+            }
+            Variant::Ours => {
+                self.vms().await?;
+                self.counted().await
+            }
+        }
+    }
+
+    /// All VMs run: one per copy and thread.
+    async fn vms(&self) -> Result<()> {
+        let active = self.envoy.stat("wasm.envoy.wasm.runtime.v8.active").await?;
+        ensure!(
+            active >= u64::from(COPIES),
+            "only {active} VMs are active\n{}",
+            self.envoy.log_tail()
+        );
+        Ok(())
+    }
+
+    /// Envoy's histogram has every request of every copy.
+    async fn recorded(&self) -> Result<()> {
+        let expected = self.sent * u64::from(COPIES);
+        let page = "/stats/prometheus?histogram_buckets=cumulative&filter=upstream_latency_us";
+        gaugeway_rig::wait::until(
+            "Envoy's histogram",
+            gaugeway_rig::wait::PATIENCE,
+            || async {
+                let text = self.envoy.admin_page(page).await?;
+                let counts = text.lines().filter(|line| line.contains("_count{"));
+                let seen: f64 = counts
+                    .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+                    .sum();
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+                let all = (seen - expected as f64).abs() < 0.5;
+                if all {
+                    Ok(())
+                } else {
+                    bail!("{seen} of {expected} are recorded")
+                }
+            },
+        )
+        .await
+    }
+
+    /// The controller has every request of every copy, attributed to its Service.
+    async fn counted(&self) -> Result<()> {
+        let controller = self.controller.as_ref().context("no controller")?;
+        let labels = [
+            ("kubernetes_namespace", "bench"),
+            ("kubernetes_service", "upstream"),
+            ("outcome", "response"),
+        ];
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+        let expected = (self.sent * u64::from(COPIES)) as f64;
+        let look = |page: &gaugeway_rig::Exposition| {
+            let seen = page.sum("gaugeway_upstream_requests_total", &labels);
+            if (seen - expected).abs() < 0.5 {
+                Ok(())
+            } else {
+                bail!("{seen} of {expected} are counted")
+            }
+        };
+        controller.scraped("every request is counted", look).await
+    }
+}
+
+async fn start_controller(gaugeway: &Path, upstream: SocketAddr, dir: &Path) -> Result<Controller> {
+    let manifests = dir.join("manifests");
+    manifests::write(&manifests, GATEWAY, upstream)?;
+    let binary = gaugeway.to_owned();
+    Controller::start(
+        dir,
+        ControllerOptions {
+            binary,
+            manifests,
+            keep_state: true,
+            arguments: Vec::new(),
+        },
+    )
+    .await
+}
+
+/// Ours; the others do not read theirs.
+fn configuration() -> Value {
+    serde_json::json!({
+        "gateway": GATEWAY,
+        "cluster": bootstrap::CONTROLLER,
+        "authority": "gaugeway",
+        "token": token(GATEWAY),
+    })
+}
