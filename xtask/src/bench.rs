@@ -64,7 +64,7 @@ fn in_envoy(args: &[OsString]) -> Result<()> {
 }
 
 /// The workspace of the filters that ours is compared with.
-fn filters() -> PathBuf {
+pub(crate) fn filters() -> PathBuf {
     run::root().join("tests").join("bench-filters")
 }
 

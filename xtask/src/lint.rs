@@ -23,6 +23,15 @@ pub(crate) fn lint() -> Result<()> {
         "clippy of the filter for wasm",
         clippy(&["-p", "gaugeway-filter", "--target", "wasm32-wasip1"]),
     );
+    checks.run(
+        "format of the bench's filters",
+        in_bench_filters(cargo(["fmt", "--all", "--check"])),
+    );
+    let wasm = ["--target", "wasm32-wasip1"];
+    checks.run(
+        "clippy of the bench's filters",
+        in_bench_filters(clippy(&wasm)),
+    );
     checks.run("documentation", documentation());
     checks.run(
         "dependencies",
@@ -38,6 +47,12 @@ fn clippy(what: &[&str]) -> Command {
         .args(run::locked())
         .args(what)
         .args(["--", "-D", "warnings"]);
+    command
+}
+
+/// Their workspace is their own.
+fn in_bench_filters(mut command: Command) -> Command {
+    command.current_dir(crate::bench::filters());
     command
 }
 

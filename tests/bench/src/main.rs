@@ -38,10 +38,10 @@ use crate::variant::{Modules, Running, Variant};
 #[command(name = "cargo xtask bench filter --")]
 struct Options {
     /// Rounds; each is one pair of every comparison.
-    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(6..=1000))]
+    #[arg(long, default_value_t = 101, value_parser = clap::value_parser!(u32).range(6..=1000))]
     rounds: u32,
-    /// Requests per variant and round.
-    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    /// Requests per variant and round: few, so that the variants of a round meet the same machine.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     requests: u64,
     /// Requests under way at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1024))]

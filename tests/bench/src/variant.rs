@@ -23,7 +23,7 @@ pub(crate) const COPIES: u32 = 8;
 const GATEWAY: &str = "bench/gateway";
 
 /// Warm-up, in rounds.
-const WARM_UP: u32 = 3;
+const WARM_UP: u32 = 10;
 
 /// What stands in the filter chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
