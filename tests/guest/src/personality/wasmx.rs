@@ -1,0 +1,211 @@
+//! WasmX: string attributes, and the many ways to take the worker down.
+
+use gaugeway_wire::units::Nanos;
+
+use crate::{
+    abi::{Status, callback},
+    host::{Context, Exchange, Host, Phase},
+    personality::{Property, Stop},
+    request::{Ending, Request},
+};
+
+/// Callbacks that are called without a look whether they exist.
+pub(super) const CALLED_UNCHECKED: [&str; 7] = [
+    callback::REQUEST_HEADERS,
+    callback::REQUEST_BODY,
+    callback::RESPONSE_HEADERS,
+    callback::RESPONSE_BODY,
+    callback::DONE,
+    callback::LOG,
+    callback::DELETE,
+];
+
+/// Host calls that trap.
+pub(super) const TRAPS_WHEN_CALLED: [&str; 13] = [
+    "proxy_get_status",
+    "proxy_grpc_call",
+    "proxy_grpc_stream",
+    "proxy_grpc_send",
+    "proxy_grpc_cancel",
+    "proxy_grpc_close",
+    "proxy_call_foreign_function",
+    "proxy_resolve_shared_queue",
+    "proxy_enqueue_shared_queue",
+    "proxy_dequeue_shared_queue",
+    "proxy_done",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
+];
+
+/// Absent everywhere; each read writes an error to Kong's log.
+const ABSENT: [&str; 5] = [
+    "response.flags",
+    "response.code_details",
+    "response.grpc_status",
+    "cluster_name",
+    "route_name",
+];
+
+pub(super) fn property(host: &mut Host, path: &str) -> Property {
+    if matches!(path, "upstream.address" | "upstream.port") {
+        return Err(death(path, "can end the worker in every phase"));
+    }
+    if path == "kong.response.source" {
+        return Err(Stop::Trap(format!("reading {path} traps")));
+    }
+    let id = host.effective;
+    match host.contexts.get_mut(&id) {
+        Some(Context::Stream(exchange)) => of_exchange(exchange, path),
+        _ => of_root(path),
+    }
+}
+
+fn of_root(path: &str) -> Property {
+    match family(path) {
+        "request" | "response" | "upstream" => Err(death(path, "read in a root context")),
+        "ngx" | "kong" => Ok(Err(Status::InternalFailure)),
+        _ => Ok(Err(Status::NotFound)),
+    }
+}
+
+fn of_exchange(exchange: &mut Exchange, path: &str) -> Property {
+    if exchange.phase >= Phase::Done {
+        return Err(death(path, "read after the log phase"));
+    }
+    if path == "kong.service.response.status" && exchange.phase == Phase::RequestHeaders {
+        return Err(Stop::Trap(format!(
+            "reading {path} in the request phase traps"
+        )));
+    }
+    if family(path) == "kong" {
+        return kong(exchange, path);
+    }
+    if ABSENT.contains(&path) || family(path) == "node" {
+        return Ok(Err(Status::NotFound));
+    }
+    let value = match path {
+        "response.code" => Some(code(exchange)),
+        "ngx.request_time" => Some(request_time(exchange)),
+        _ if exchange.phase == Phase::RequestHeaders => None,
+        "ngx.upstream_addr" => addresses(&exchange.request),
+        "ngx.upstream_status" => list(&exchange.request, |t| t.status.to_string()),
+        "ngx.upstream_header_time" => list(&exchange.request, |t| {
+            t.header_time.map_or_else(|| "-".to_owned(), seconds)
+        }),
+        "ngx.upstream_connect_time" => list(&exchange.request, |_| "0.000".to_owned()),
+        "ngx.upstream_response_time" => {
+            let ended = exchange.phase >= Phase::Log;
+            let of = |t: &crate::request::Try| t.header_time.filter(|_| ended);
+            list(&exchange.request, |t| {
+                of(t).map_or_else(|| "-".to_owned(), seconds)
+            })
+        }
+        _ => None,
+    };
+    Ok(value.map(String::into_bytes).ok_or(Status::NotFound))
+}
+
+/// Lua behind it: safe only in the request-headers callback; what was read there is cached.
+fn kong(exchange: &mut Exchange, path: &str) -> Property {
+    if exchange.phase == Phase::RequestHeaders {
+        exchange.cached.insert(path.to_owned());
+    } else if !exchange.cached.contains(path) {
+        return Err(death(
+            path,
+            "read for the first time after the request headers",
+        ));
+    }
+    let value = match path {
+        "kong.service_name" => exchange.request.cluster.clone(),
+        "kong.route_name" => exchange.request.route.clone(),
+        "kong.service_id" | "kong.route_id" => "00000000-0000-4000-8000-000000000001".to_owned(),
+        "kong.router.service" => format!("{{\"name\":\"{}\"}}", exchange.request.cluster),
+        "kong.router.route" => format!("{{\"name\":\"{}\"}}", exchange.request.route),
+        _ => return Ok(Err(Status::NotFound)),
+    };
+    Ok(Ok(value.into_bytes()))
+}
+
+fn code(exchange: &Exchange) -> String {
+    match exchange.phase {
+        Phase::RequestHeaders => "000".to_owned(),
+        _ => match exchange.request.ending {
+            Ending::Cancelled | Ending::CutByClient(_) if exchange.phase >= Phase::Log => {
+                "499".to_owned()
+            }
+            ending => ending
+                .code()
+                .map_or_else(|| "499".to_owned(), |code| code.to_string()),
+        },
+    }
+}
+
+fn request_time(exchange: &Exchange) -> String {
+    let request = &exchange.request;
+    seconds(match exchange.phase {
+        Phase::RequestHeaders => Nanos(0),
+        Phase::ResponseHeaders => request.wait,
+        _ => Nanos(request.wait.0.saturating_add(request.stream.0)),
+    })
+}
+
+fn addresses(request: &Request) -> Option<String> {
+    // Without a live peer nginx names its upstream block.
+    if request.ending == Ending::NoEndpoint {
+        return Some(request.cluster.clone());
+    }
+    list(request, |t| t.address.clone())
+}
+
+fn list(request: &Request, of: impl Fn(&crate::request::Try) -> String) -> Option<String> {
+    let all: Vec<String> = request.tries.iter().map(of).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// Seconds with three decimals, as nginx writes a time.
+pub(crate) fn seconds(time: Nanos) -> String {
+    let ms = time.as_millis();
+    format!("{}.{:03}", ms / 1000, ms % 1000)
+}
+
+fn family(path: &str) -> &str {
+    path.split('.').next().unwrap_or(path)
+}
+
+fn death(path: &str, why: &str) -> Stop {
+    Stop::Death(format!("{path}: {why}"))
+}
+
+pub(super) fn set_tick_period(host: &mut Host, period: u32) -> Result<Status, Stop> {
+    let id = host.effective;
+    let Some(Context::Root(root)) = host.contexts.get_mut(&id) else {
+        return Ok(Status::BadArgument);
+    };
+    if period != 0 && root.tick_period != 0 && root.tick_period != period {
+        return Err(Stop::Trap("a second, different tick period".to_owned()));
+    }
+    if period != 0 && root.tick_period == period {
+        return Ok(Status::Ok);
+    }
+    root.tick_period = period;
+    host.ticks.push((id, period));
+    Ok(Status::Ok)
+}
+
+pub(super) fn dispatch(host: &Host, upstream: &str) -> Result<Status, Stop> {
+    if let Some(Context::Stream(_)) = host.effective() {
+        return Err(Stop::Death(
+            "a call dispatched from a request's context".to_owned(),
+        ));
+    }
+    let known = upstream.starts_with("unix:/") || port(upstream).is_some();
+    Ok(if known {
+        Status::Ok
+    } else {
+        Status::BadArgument
+    })
+}
+
+fn port(upstream: &str) -> Option<u16> {
+    upstream.rsplit_once(':')?.1.parse().ok()
+}
