@@ -125,7 +125,7 @@ impl ObjectLabels {
     }
 }
 
-fn shown_name(key: &str) -> String {
+pub(crate) fn shown_name(key: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let mut name = String::from(names::OBJECT_LABEL_PREFIX);
     name.extend(key.chars().map(plain));

@@ -1,0 +1,87 @@
+//! A backend's labels under a policy.
+
+use std::sync::Arc;
+
+use gaugeway_wire::{GatewayName, Label, Target, TargetKind, limits, target::names};
+
+use super::EncodedTarget;
+use crate::{
+    backend::Backend,
+    policy::{Dimension, RecordingPolicy},
+};
+
+/// `None` when not even the fixed labels fit, which the bounds of names exclude.
+pub(super) fn encode(
+    gateway: &GatewayName,
+    policy: &RecordingPolicy,
+    backend: &Backend,
+) -> Option<Arc<EncodedTarget>> {
+    let fixed = fixed_labels(gateway, policy, backend);
+    let mut all = fixed.clone();
+    all.extend(object_labels(policy, backend));
+    // Object labels are dropped together when they pass a target's bounds: a series is worth more than its colours.
+    encode_labels(all).or_else(|| encode_labels(fixed))
+}
+
+fn encode_labels(labels: Vec<Label>) -> Option<Arc<EncodedTarget>> {
+    let target = Target::try_new(TargetKind::Kubernetes, labels).ok()?;
+    let encoded = EncodedTarget {
+        fingerprint: target.fingerprint(),
+        bytes: target.encode().into(),
+    };
+    Some(Arc::new(encoded))
+}
+
+fn fixed_labels(gateway: &GatewayName, policy: &RecordingPolicy, backend: &Backend) -> Vec<Label> {
+    let mut labels = Vec::with_capacity(8);
+    let mut add = |name: &str, value: &str| {
+        labels.push(Label {
+            name: name.into(),
+            value: value.into(),
+        });
+    };
+    let has = |dimension| policy.dimensions.has(dimension);
+    add(names::NAMESPACE, &backend.service.namespace);
+    add(names::SERVICE, &backend.service.name);
+    if has(Dimension::Port)
+        && let Some(port) = backend.port.label()
+    {
+        add(names::SERVICE_PORT, &port);
+    }
+    if has(Dimension::Workload)
+        && let Some(workload) = &backend.workload
+    {
+        add(names::WORKLOAD_KIND, &workload.kind);
+        add(names::WORKLOAD, &workload.name);
+    }
+    let optional = [
+        (Dimension::Pod, names::POD, &backend.pod),
+        (Dimension::Node, names::NODE, &backend.node),
+        (Dimension::Zone, names::ZONE, &backend.zone),
+    ];
+    for (dimension, name, value) in optional {
+        if let Some(value) = value
+            && has(dimension)
+        {
+            add(name, value);
+        }
+    }
+    if has(Dimension::Gateway) {
+        add(names::GATEWAY, gateway.as_str());
+    }
+    labels
+}
+
+fn object_labels(policy: &RecordingPolicy, backend: &Backend) -> Vec<Label> {
+    let chosen = policy.object_labels.as_slice().iter();
+    chosen
+        .filter_map(|label| {
+            let value = backend.object_label(&label.key)?;
+            let shown = !value.is_empty() && value.len() <= limits::LABEL_VALUE_BYTES;
+            shown.then(|| Label {
+                name: label.name.clone(),
+                value: value.to_string(),
+            })
+        })
+        .collect()
+}
