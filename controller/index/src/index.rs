@@ -146,6 +146,12 @@ impl Index {
         changes
     }
 
+    /// Forgets who owned what before. To be called when a source has first listed everything: the order in which it lists
+    /// is no history. What lingers goes at once, without being named as changed.
+    pub fn forget_changes(&mut self) {
+        self.history = History::default();
+    }
+
     /// State of what [`Index::may_report`] answers from.
     #[must_use]
     pub fn reach_generation(&self) -> Generation {

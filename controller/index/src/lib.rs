@@ -1,7 +1,7 @@
 //! Kubernetes objects in, upstream addresses to targets out.
 //!
 //! - [`Index`] holds what matters of the objects, compactly, and resolves an upstream key for a gateway.
-//! - `Hub` holds what each worker VM subscribes to, and decides when it is told what.
+//! - [`Hub`] holds what each worker VM subscribes to, and decides when it is told what.
 //!
 //! Both are plain state machines: no IO, no clock, no randomness, no logging. Time comes in as [`Moment`]; what is to be
 //! said goes out as values. Kubernetes's types appear in [`Object`] only.
@@ -9,6 +9,7 @@
 mod backend;
 mod changes;
 mod history;
+pub mod hub;
 mod index;
 mod key;
 mod moment;
@@ -22,6 +23,7 @@ mod slices;
 mod text;
 
 pub use changes::{Changes, Issue, Problem, Subject};
+pub use hub::{Hub, HubCounters, HubCounts, HubLimits, Refused, Reply, Ticket};
 pub use index::{Candidate, Counts, EncodedTarget, Index, Resolution};
 pub use moment::Moment;
 pub use object::{Kind, Object, ObjectId};

@@ -148,15 +148,15 @@ impl Services {
     }
 
     pub(crate) fn put(&mut self, name: &ObjectName, record: Option<ServiceRecord>) {
-        let old = match &record {
-            Some(new) => self.records.insert(name.clone(), new.clone()),
-            None => self.records.remove(name),
-        };
+        let old = self.records.remove(name);
         for ip in old.iter().flat_map(|r| &r.ips) {
             self.forget_ip(ip, name);
         }
-        for ip in record.iter().flat_map(|r| &r.ips) {
-            self.by_ip.entry(*ip).or_default().push(name.clone());
+        if let Some(record) = record {
+            for ip in &record.ips {
+                self.by_ip.entry(*ip).or_default().push(name.clone());
+            }
+            self.records.insert(name.clone(), record);
         }
     }
 

@@ -10,7 +10,8 @@ use crate::{
     policy::{Dimension, RecordingPolicy},
 };
 
-/// `None` when not even the fixed labels fit, which the bounds of names exclude.
+/// A target must fit its bounds. Where the labels do not, the object labels go first, then all but namespace and Service,
+/// which always fit: a series is worth more than its colours.
 pub(super) fn encode(
     gateway: &GatewayName,
     policy: &RecordingPolicy,
@@ -19,8 +20,10 @@ pub(super) fn encode(
     let fixed = fixed_labels(gateway, policy, backend);
     let mut all = fixed.clone();
     all.extend(object_labels(policy, backend));
-    // Object labels are dropped together when they pass a target's bounds: a series is worth more than its colours.
-    encode_labels(all).or_else(|| encode_labels(fixed))
+    let least = || fixed.iter().take(2).cloned().collect();
+    encode_labels(all)
+        .or_else(|| encode_labels(fixed.clone()))
+        .or_else(|| encode_labels(least()))
 }
 
 fn encode_labels(labels: Vec<Label>) -> Option<Arc<EncodedTarget>> {

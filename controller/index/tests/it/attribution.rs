@@ -1,0 +1,350 @@
+//! Whose an upstream key is.
+
+use gaugeway_index::{Kind, Problem};
+use gaugeway_wire::{Target, target::names};
+use serde_json::json;
+
+use crate::objects::*;
+
+fn labels(index: &gaugeway_index::Index, key: &str) -> Vec<(String, String)> {
+    let found = index.resolve_text(&gateway(EDGE), &every_dimension(), key, at(0));
+    let target = Target::decode(&found.candidates[0].target.bytes).unwrap();
+    let labels = target.labels().iter();
+    labels.map(|l| (l.name.clone(), l.value.clone())).collect()
+}
+
+#[test]
+fn an_endpoint_has_every_label_that_the_policy_asks_for() {
+    let index = index(&[
+        service("shop", "cart", &["10.96.0.1"], &["http:80"]),
+        slice(
+            "shop",
+            "cart-1",
+            "cart",
+            &["http:8080"],
+            &["10.0.0.1=cart-7d9-x"],
+        ),
+        pod(
+            "shop",
+            "cart-7d9-x",
+            "ReplicaSet/cart-7d9",
+            &["version=v2", "pod-template-hash=7d9"],
+        ),
+        route("shop", "web", EDGE, &[&["cart:80"]]),
+    ]);
+    let expected = [
+        (names::GATEWAY, EDGE),
+        (names::NAMESPACE, "shop"),
+        (names::NODE, "node-1"),
+        (names::POD, "cart-7d9-x"),
+        (names::SERVICE, "cart"),
+        (names::SERVICE_PORT, "http"),
+        (names::WORKLOAD, "cart"),
+        (names::WORKLOAD_KIND, "Deployment"),
+        ("label_team", "cart"),
+        ("label_version", "v2"),
+        (names::ZONE, "a"),
+    ];
+    let expected = expected.map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(labels(&index, "10.0.0.1:8080"), expected);
+}
+
+#[test]
+fn a_single_candidate_needs_no_hints() {
+    let index = index(&[
+        slice("shop", "cart-1", "cart", &["8080"], &["10.0.0.1=a"]),
+        route("shop", "web", EDGE, &[&["cart"]]),
+    ]);
+    let found = resolve(&index, "10.0.0.1:8080", at(0));
+    assert_eq!(found.candidates.len(), 1);
+    assert!(found.candidates[0].hints.is_empty());
+    assert_eq!(found.since, None);
+}
+
+#[test]
+fn the_same_address_with_another_port_is_another_key() {
+    let index = index(&[
+        slice("shop", "a-1", "a", &["41234"], &["127.0.0.1=a"]),
+        slice("shop", "b-1", "b", &["41235"], &["127.0.0.1=b"]),
+        route("shop", "web", EDGE, &[&["a", "b"]]),
+    ]);
+    assert_eq!(owners(&index, "127.0.0.1:41234", at(0)), ["shop a a 41234"]);
+    assert_eq!(owners(&index, "127.0.0.1:41235", at(0)), ["shop b b 41235"]);
+    assert_eq!(owners(&index, "127.0.0.1:41236", at(0)), [""; 0]);
+}
+
+#[test]
+fn a_cluster_ip_is_its_service_without_a_pod() {
+    let index = index(&[
+        service(
+            "shop",
+            "cart",
+            &["10.96.0.1", "fd00::1"],
+            &["http:80", "admin:9000"],
+        ),
+        route("shop", "web", EDGE, &[&["cart:80"]]),
+    ]);
+    assert_eq!(owners(&index, "10.96.0.1:80", at(0)), ["shop cart http"]);
+    assert_eq!(owners(&index, "[fd00::1]:9000", at(0)), ["shop cart admin"]);
+    assert_eq!(owners(&index, "10.96.0.1:81", at(0)), [""; 0]);
+}
+
+#[test]
+fn headless_and_external_name_services_have_no_address_of_their_own() {
+    let external = object(
+        Kind::Service,
+        &json!({
+            "metadata": {"namespace": "shop", "name": "away"},
+            "spec": {"type": "ExternalName", "externalName": "example.com"},
+        }),
+    );
+    let index = index(&[
+        service("shop", "db", &["None"], &["sql:5432"]),
+        slice("shop", "db-1", "db", &["sql:5432"], &["10.0.0.9=db-0"]),
+        external,
+        route("shop", "web", EDGE, &[&["db", "away"]]),
+    ]);
+    assert_eq!(owners(&index, "10.0.0.9:5432", at(0)), ["shop db-0 db sql"]);
+    assert_eq!(owners(&index, "cluster:shop/away", at(0)), ["shop away"]);
+}
+
+#[test]
+fn external_and_load_balancer_addresses_are_the_services() {
+    let balanced = object(
+        Kind::Service,
+        &json!({
+            "metadata": {"namespace": "shop", "name": "cart"},
+            "spec": {"externalIPs": ["192.0.2.1"], "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.2"}, {"hostname": "x"}]}},
+        }),
+    );
+    let index = index(&[balanced, route("shop", "web", EDGE, &[&["cart"]])]);
+    assert_eq!(owners(&index, "192.0.2.1:80", at(0)), ["shop cart 80"]);
+    assert_eq!(owners(&index, "192.0.2.2:80", at(0)), ["shop cart 80"]);
+}
+
+#[test]
+fn dual_stack_and_several_slices_of_one_service() {
+    let index = index(&[
+        service("shop", "cart", &["10.96.0.1"], &["http:80"]),
+        slice("shop", "v4", "cart", &["http:8080"], &["10.0.0.1=a"]),
+        slice("shop", "v6", "cart", &["http:8080"], &["2001:db8::1=a"]),
+        slice("shop", "more", "cart", &["http:8080"], &["10.0.0.2=b"]),
+        route("shop", "web", EDGE, &[&["cart"]]),
+    ]);
+    assert_eq!(owners(&index, "10.0.0.1:8080", at(0)), ["shop a cart http"]);
+    assert_eq!(
+        owners(&index, "[2001:db8:0::1]:8080", at(0)),
+        ["shop a cart http"]
+    );
+    assert_eq!(owners(&index, "10.0.0.2:8080", at(0)), ["shop b cart http"]);
+    assert_eq!(
+        owners(&index, "envoy://connect_originate/10.0.0.2:8080", at(0)),
+        ["shop b cart http"]
+    );
+}
+
+#[test]
+fn an_unnamed_port_shows_the_services_number() {
+    let index = index(&[
+        service("shop", "cart", &["10.96.0.1"], &["80"]),
+        slice("shop", "cart-1", "cart", &["8080"], &["10.0.0.1"]),
+        route("shop", "web", EDGE, &[&["cart"]]),
+    ]);
+    assert_eq!(owners(&index, "10.0.0.1:8080", at(0)), ["shop cart 80"]);
+}
+
+#[test]
+fn endpoints_that_are_not_ready_or_terminate_stay_attributable() {
+    let slice = object(
+        Kind::EndpointSlice,
+        &json!({
+            "metadata": {"namespace": "shop", "name": "s",
+                "labels": {"kubernetes.io/service-name": "cart"}},
+            "addressType": "IPv4",
+            "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}],
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": false}},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": true,
+                    "terminating": true}},
+            ],
+        }),
+    );
+    let index = index(&[slice, route("shop", "web", EDGE, &[&["cart"]])]);
+    assert_eq!(owners(&index, "10.0.0.1:80", at(0)), ["shop cart 80"]);
+    assert_eq!(owners(&index, "10.0.0.2:80", at(0)), ["shop cart 80"]);
+    assert_eq!(owners(&index, "10.0.0.2:53", at(0)), [""; 0]);
+}
+
+#[test]
+fn two_services_with_one_pod_are_told_apart_by_hints() {
+    let index = index(&[
+        service("shop", "blue", &[], &["80"]),
+        service("shop", "green", &[], &["80"]),
+        slice("shop", "blue-1", "blue", &["8080"], &["10.0.0.1=p"]),
+        slice("shop", "green-1", "green", &["8080"], &["10.0.0.1=p"]),
+        route("shop", "web", EDGE, &[&["green:80"], &["blue:80"]]),
+    ]);
+    let found = resolve(&index, "10.0.0.1:8080", at(0));
+    let hints: Vec<_> = found.candidates.iter().map(|c| c.hints.clone()).collect();
+    assert_eq!(
+        owners(&index, "10.0.0.1:8080", at(0)),
+        ["shop p blue 80", "shop p green 80"]
+    );
+    let expected = |name: &str, rule: usize| {
+        vec![
+            format!("shop/{name}"),
+            format!("{name}.shop.svc.cluster.local"),
+            format!("shop/{name}/80"),
+            format!("{name}.shop.svc.cluster.local:80"),
+            format!("outbound|80||{name}.shop.svc.cluster.local"),
+            format!("httproute/shop/web/rule/{rule}"),
+            format!("httproute/shop/web/rule/{rule}/backend/0"),
+        ]
+    };
+    assert_eq!(hints, [expected("blue", 1), expected("green", 0)]);
+}
+
+#[test]
+fn of_two_ports_of_a_service_the_routed_one_is_meant() {
+    let index = index(&[
+        service("shop", "cart", &[], &["http:80", "admin:9000"]),
+        slice(
+            "shop",
+            "cart-1",
+            "cart",
+            &["http:8080", "admin:8080"],
+            &["10.0.0.1=p"],
+        ),
+        route("shop", "web", EDGE, &[&["cart:80"]]),
+    ]);
+    assert_eq!(owners(&index, "10.0.0.1:8080", at(0)), ["shop p cart http"]);
+}
+
+#[test]
+fn clusters_name_services_and_rules() {
+    let index = index(&[
+        service("shop", "cart", &[], &["http:80"]),
+        service("shop", "pay", &[], &["http:80", "admin:81"]),
+        route("shop", "web", EDGE, &[&["cart:80"], &["pay:80", "cart:80"]]),
+        route("shop", "other", "shop/inner", &[&["cart:80"]]),
+    ]);
+    for (cluster, expected) in [
+        ("shop/cart", vec!["shop cart http"]),
+        ("shop/pay", vec!["shop pay"]),
+        ("shop/pay/81", vec!["shop pay admin"]),
+        ("shop/pay/http", vec!["shop pay http"]),
+        (
+            "outbound|80||cart.shop.svc.cluster.local",
+            vec!["shop cart http"],
+        ),
+        ("pay.shop.svc.cluster.local:80", vec!["shop pay http"]),
+        ("httproute/shop/web/rule/0", vec!["shop cart http"]),
+        (
+            "httproute/shop/web/rule/1",
+            vec!["shop cart http", "shop pay http"],
+        ),
+        ("httproute/shop/web/rule/1/backend/0", vec!["shop pay http"]),
+        ("httproute/shop/web/rule/2", vec![]),
+        ("httproute/shop/other/rule/0", vec![]),
+        ("shop/absent", vec![]),
+    ] {
+        let key = format!("cluster:{cluster}");
+        assert_eq!(owners(&index, &key, at(0)), expected, "{cluster}");
+    }
+}
+
+#[test]
+fn workloads_by_every_kind_of_owner() {
+    let cases = [
+        (
+            "ReplicaSet/web-7d9",
+            "pod-template-hash=7d9",
+            "",
+            "web Deployment",
+        ),
+        (
+            "ReplicaSet/web-7d9",
+            "pod-template-hash=7d9",
+            "Rollout/roll",
+            "roll Rollout",
+        ),
+        (
+            "ReplicaSet/web-7d9",
+            "pod-template-hash=7d9",
+            "none",
+            "web-7d9 ReplicaSet",
+        ),
+        (
+            "ReplicaSet/lonely",
+            "pod-template-hash=7d9",
+            "",
+            "lonely ReplicaSet",
+        ),
+        ("StatefulSet/db", "a=b", "", "db StatefulSet"),
+        ("", "a=b", "", ""),
+    ];
+    for (owner, label, above, expected) in cases {
+        let mut objects = vec![
+            slice("shop", "s", "web", &["80"], &["10.0.0.1=p"]),
+            route("shop", "web", EDGE, &[&["web"]]),
+            pod("shop", "p", owner, &[label]),
+        ];
+        if !above.is_empty() {
+            let name = owner.split_once('/').unwrap().1;
+            objects.push(replica_set("shop", name, above));
+        }
+        let found = labels(&index(&objects), "10.0.0.1:80");
+        let workload: Vec<_> = found
+            .iter()
+            .filter(|(n, _)| n.starts_with("kubernetes_workload"))
+            .map(|(_, v)| v.as_str())
+            .collect();
+        assert_eq!(workload.join(" "), expected, "{owner} under {above:?}");
+    }
+}
+
+#[test]
+fn labels_that_do_not_fit_cost_themselves_only() {
+    let long = format!("version={}", "x".repeat(600));
+    let index = index(&[
+        slice("shop", "s", "web", &["80"], &["10.0.0.1=p"]),
+        route("shop", "web", EDGE, &[&["web"]]),
+        pod("shop", "p", "", &[&long]),
+    ]);
+    let found = labels(&index, "10.0.0.1:80");
+    assert!(found.iter().any(|(n, v)| n == names::POD && v == "p"));
+    assert!(!found.iter().any(|(n, _)| n == "label_version"));
+}
+
+#[test]
+fn bad_parts_are_reported_and_good_parts_work() {
+    let mut index = gaugeway_index::Index::default();
+    let slice = slice(
+        "shop",
+        "s",
+        "web",
+        &["80"],
+        &["10.0.0.1=p", "nonsense", "10.0.0.300"],
+    );
+    let changes = index.apply(&slice, at(0));
+    let problem = &changes.issues()[0];
+    assert_eq!(
+        problem.to_string(),
+        "EndpointSlice shop/s: 2 of its addresses are not IP addresses (the first: \"nonsense\"); \
+         they are ignored"
+    );
+    let _ = index.apply(&route("shop", "web", EDGE, &[&["web"]]), at(0));
+    assert_eq!(owners(&index, "10.0.0.1:80", at(0)), ["shop p web 80"]);
+
+    let nameless = object(Kind::Service, &json!({"metadata": {"namespace": "shop"}}));
+    let changes = index.apply(&nameless, at(0));
+    assert_eq!(changes.issues()[0].problem, Problem::Name);
+    let orphan = object(
+        Kind::EndpointSlice,
+        &json!({"metadata": {"namespace": "shop", "name": "o"}, "addressType": "IPv4",
+            "endpoints": []}),
+    );
+    let changes = index.apply(&orphan, at(0));
+    assert_eq!(changes.issues()[0].problem, Problem::NoService);
+}
