@@ -534,3 +534,155 @@ pub const fn zigzag(value: i32) -> u64 {
 pub const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "field";
+
+    fn varint(bytes: &[u8]) -> Result<u64, DecodeError> {
+        Reader::new(bytes).varint(NAME)
+    }
+
+    #[test]
+    fn varints_of_every_length_come_back() {
+        let edges = (0..64).flat_map(|bits| [(1 << bits) - 1, 1 << bits, (1 << bits) + 1]);
+        for value in edges.chain([u64::MAX, u64::MAX - 1]) {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            assert_eq!(varint(&out), Ok(value));
+            assert_eq!(varint_len(value), out.len(), "{value}");
+            for end in 0..out.len() {
+                assert_eq!(varint(&out[..end]), Err(DecodeError::Truncated(NAME)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_varint_over_64_bits_is_refused() {
+        let mut ten = [0xff; 10];
+        ten[9] = 1;
+        assert_eq!(varint(&ten), Ok(u64::MAX));
+        ten[9] = 2;
+        assert_eq!(varint(&ten), Err(DecodeError::Value(NAME)));
+        assert_eq!(varint(&[0xff; 11]), Err(DecodeError::Value(NAME)));
+    }
+
+    #[test]
+    fn a_varint_longer_than_it_needs_is_read() {
+        assert_eq!(varint(&[0x81, 0x80, 0x80, 0x00]), Ok(1));
+        assert_eq!(varint(&[0x80, 0x00]), Ok(0));
+    }
+
+    #[test]
+    fn zigzags_come_back() {
+        for value in [0, -1, 1, -2, i32::MAX, i32::MIN] {
+            assert_eq!(unzigzag(zigzag(value)), i64::from(value));
+        }
+        assert_eq!((zigzag(0), zigzag(-1), zigzag(1)), (0, 1, 2));
+        assert_eq!(unzigzag(u64::MAX), i64::MIN);
+        assert_eq!(unzigzag(u64::MAX - 1), i64::MAX);
+    }
+
+    #[test]
+    fn field_zero_groups_and_foreign_wire_types_are_refused() {
+        let tag = |bytes: &[u8]| Reader::new(bytes).tag(NAME).map(drop);
+        assert_eq!(tag(&[0x00]), Err(DecodeError::Value(NAME)));
+        for group in [3, 4, 6, 7] {
+            assert_eq!(tag(&[0x08 | group]), Err(DecodeError::WireType(NAME)));
+        }
+        // Field 2^29.
+        let over = [0x80, 0x80, 0x80, 0x80, 0x10];
+        assert_eq!(tag(&over), Err(DecodeError::Value(NAME)));
+    }
+
+    #[test]
+    fn every_wire_type_is_skipped() {
+        let cases: [&[u8]; 4] = [
+            &[0x08, 0x80, 0x01],
+            &[0x09, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x0a, 2, 1, 2],
+            &[0x0d, 1, 2, 3, 4],
+        ];
+        for case in cases {
+            let skip = |bytes| {
+                let mut reader = Reader::new(bytes);
+                let tag = reader.tag(NAME).unwrap().unwrap();
+                reader.skip(tag, NAME).map(|()| reader.is_empty())
+            };
+            assert_eq!(skip(case), Ok(true));
+            assert_eq!(
+                skip(&case[..case.len() - 1]),
+                Err(DecodeError::Truncated(NAME))
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_input_is_truncated() {
+        let mut bytes = Vec::new();
+        put_tag(&mut bytes, 1, WireType::Bytes);
+        put_varint(&mut bytes, u64::MAX);
+        let mut reader = Reader::new(&bytes);
+        let tag = reader.tag(NAME).unwrap().unwrap();
+        assert_eq!(reader.bytes(tag, NAME), Err(DecodeError::Truncated(NAME)));
+    }
+
+    #[test]
+    fn text_is_utf8() {
+        let text = |bytes: &[u8]| {
+            let mut out = Vec::new();
+            put_bytes(&mut out, 1, bytes);
+            let mut reader = Reader::new(&out);
+            let tag = reader.tag(NAME).unwrap().unwrap();
+            reader.text(tag, NAME, 8).map(String::from)
+        };
+        assert_eq!(text("zürich".as_bytes()).as_deref(), Ok("zürich"));
+        assert_eq!(text(&[0xff]), Err(DecodeError::Value(NAME)));
+        assert_eq!(text(&[b'a'; 9]), Err(DecodeError::Bound(NAME)));
+    }
+
+    #[test]
+    fn repeated_numbers_are_read_packed_and_not() {
+        let mut bytes = Vec::new();
+        put_uint(&mut bytes, 1, 5);
+        put_bytes(&mut bytes, 1, &[6, 0x80, 0x01]);
+        put_bytes(&mut bytes, 1, &[]);
+        put_fixed64(&mut bytes, 2, 7);
+        put_bytes(&mut bytes, 2, &8_u64.to_le_bytes());
+        let mut numbers = Vec::new();
+        let mut reader = Reader::new(&bytes);
+        while let Some(tag) = reader.tag(NAME).unwrap() {
+            let mut push = |number| try_push(&mut numbers, number, NAME, 10);
+            let read = match tag.field {
+                1 => reader.uints(tag, NAME, &mut push),
+                _ => reader.fixed64s(tag, NAME, &mut push),
+            };
+            assert_eq!(read, Ok(()));
+        }
+        assert_eq!(numbers, [5, 6, 128, 7, 8]);
+    }
+
+    #[test]
+    fn a_list_stops_at_its_bound() {
+        let mut list = Vec::new();
+        assert_eq!(try_push(&mut list, 1, NAME, 1), Ok(()));
+        assert_eq!(
+            try_push(&mut list, 2, NAME, 1),
+            Err(DecodeError::Bound(NAME))
+        );
+        assert_eq!(list, [1]);
+    }
+
+    #[test]
+    fn a_message_gets_its_length() {
+        for length in [0, 1, 127, 128, 20_000] {
+            let mut out = Vec::new();
+            put_message(&mut out, 3, |out| out.resize(out.len() + length, 7));
+            assert_eq!(out.len(), 1 + delimited_len(length));
+            let content: Vec<_> = Occurrences::new(&out, 3).collect();
+            assert_eq!(content, [alloc::vec![7; length]]);
+        }
+    }
+}

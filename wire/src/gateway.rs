@@ -41,3 +41,22 @@ impl core::fmt::Display for GatewayName {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_a_header_carries() {
+        let longest = "g".repeat(GATEWAY_BYTES);
+        for name in ["demo/edge", "x", &longest] {
+            assert_eq!(
+                GatewayName::try_new(name).as_ref().map(GatewayName::as_str),
+                Ok(name)
+            );
+        }
+        for name in ["", "a b", "a\n", "zürich", &(longest + "g")] {
+            assert_eq!(GatewayName::try_new(name), Err(GatewayNameError));
+        }
+    }
+}

@@ -199,7 +199,7 @@ impl Histogram {
     }
 
     /// Native buckets with a count, ascending by index.
-    pub fn native(&self) -> impl Iterator<Item = (i32, u64)> + '_ {
+    pub fn native(&self) -> impl Iterator<Item = (i32, u64)> + Clone + '_ {
         (self.first_index..)
             .zip(self.native.iter().copied())
             .filter(|&(_, count)| count > 0)
@@ -283,4 +283,209 @@ impl Histogram {
 #[inline]
 pub(crate) const fn coarser(index: i32, down: u8) -> i32 {
     (index + (1 << down) - 1) >> down
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::{collection, prelude::*};
+
+    use super::*;
+
+    /// Samples of every magnitude up to a day, zero among them.
+    fn samples() -> impl Strategy<Value = Vec<Nanos>> {
+        let sample = (any::<u64>(), 17_u32..=64).prop_map(|(bits, shift)| {
+            Nanos(bits.checked_shr(shift).unwrap_or(0).min(Nanos::DAY.0))
+        });
+        collection::vec(sample, 0..60)
+    }
+
+    fn layout() -> impl Strategy<Value = Layout> {
+        let bounds = collection::btree_set(1..=10_000_000_000_u64, 0..=20);
+        (0_u32..=5, bounds).prop_map(|(schema, bounds)| Layout {
+            schema: Schema::try_new(schema).unwrap(),
+            bounds: ClassicBounds::try_new(bounds.into_iter().map(Nanos).collect()).unwrap(),
+        })
+    }
+
+    fn of(layout: &Layout, samples: &[Nanos]) -> Histogram {
+        let mut histogram = Histogram::new(layout.clone());
+        samples.iter().for_each(|&sample| histogram.record(sample));
+        histogram
+    }
+
+    fn merged(mut one: Histogram, other: &Histogram) -> Histogram {
+        assert_eq!(one.merge(other), Merged::Lossless);
+        one
+    }
+
+    fn assert_invariants(histogram: &Histogram) {
+        let native: u64 = histogram.native().map(|(_, count)| count).sum();
+        let classic: u64 = histogram.classic.iter().sum();
+        assert_eq!(histogram.zero + native, classic);
+        assert_eq!(histogram.count(), classic);
+        assert_eq!(histogram.classic.len(), histogram.layout.bounds.len() + 1);
+        assert!(histogram.native.first().is_none_or(|&count| count > 0));
+        assert!(histogram.native.last().is_none_or(|&count| count > 0));
+        assert!(!histogram.native.is_empty() || histogram.first_index == 0);
+    }
+
+    fn cumulative(histogram: &Histogram) -> Vec<(Nanos, u64)> {
+        let mut sum = 0;
+        let bounds = histogram.layout.bounds.as_slice().iter().copied();
+        bounds
+            .zip(&histogram.classic)
+            .map(|(bound, count)| {
+                sum += count;
+                (bound, sum)
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_associative(layout in layout(), a in samples(), b in samples(), c in samples()) {
+            let [a, b, c] = [a, b, c].map(|samples| of(&layout, &samples));
+            let left = merged(merged(a.clone(), &b), &c);
+            let right = merged(a, &merged(b, &c));
+            prop_assert_eq!(left, right);
+        }
+
+        #[test]
+        fn merge_is_commutative(layout in layout(), a in samples(), b in samples()) {
+            let [a, b] = [a, b].map(|samples| of(&layout, &samples));
+            prop_assert_eq!(merged(a.clone(), &b), merged(b, &a));
+        }
+
+        #[test]
+        fn merge_is_lossless(layout in layout(), a in samples(), b in samples()) {
+            let all = of(&layout, &[&a[..], &b[..]].concat());
+            prop_assert_eq!(merged(of(&layout, &a), &of(&layout, &b)), all);
+        }
+
+        #[test]
+        fn native_and_classic_agree_on_the_count(
+            layout in layout(),
+            other in layout(),
+            a in samples(),
+            b in samples(),
+        ) {
+            let mut histogram = of(&layout, &a);
+            assert_invariants(&histogram);
+            prop_assert_eq!(histogram.count(), a.len() as u64);
+            let _ = histogram.merge(&of(&other, &b));
+            assert_invariants(&histogram);
+            prop_assert_eq!(histogram.count(), (a.len() + b.len()) as u64);
+            histogram.rebucket(&other);
+            assert_invariants(&histogram);
+            prop_assert_eq!(histogram.count(), (a.len() + b.len()) as u64);
+        }
+
+        #[test]
+        fn lowering_the_schema_is_recording_in_it(
+            layout in layout(),
+            lower in 0_u32..=5,
+            a in samples(),
+        ) {
+            let schema = layout.schema.min(Schema::try_new(lower).unwrap());
+            let lower = Layout { schema, ..layout.clone() };
+            let mut histogram = of(&layout, &a);
+            histogram.rebucket(&lower);
+            prop_assert_eq!(&histogram, &of(&lower, &a));
+            histogram.rebucket(&layout);
+            prop_assert_eq!(histogram, of(&lower, &a));
+        }
+
+        #[test]
+        fn merging_across_schemas_is_recording_in_the_lower(
+            layout in layout(),
+            other in 0_u32..=5,
+            a in samples(),
+            b in samples(),
+        ) {
+            let other = Layout { schema: Schema::try_new(other).unwrap(), ..layout.clone() };
+            let lower = Layout { schema: layout.schema.min(other.schema), ..layout.clone() };
+            let mut histogram = of(&layout, &a);
+            let how = histogram.merge(&of(&other, &b));
+            prop_assert_eq!(how == Merged::Lossless, layout == other);
+            prop_assert_eq!(histogram, of(&lower, &[&a[..], &b[..]].concat()));
+        }
+
+        #[test]
+        fn rebucketing_never_counts_too_much_and_keeps_old_bounds_exact(
+            layout in layout(),
+            extra in collection::btree_set(1..=10_000_000_000_u64, 0..=20),
+            a in samples(),
+        ) {
+            let old = layout.bounds.as_slice();
+            let mut bounds: Vec<_> = old.iter().copied().chain(extra.into_iter().map(Nanos)).collect();
+            bounds.sort_unstable();
+            bounds.dedup();
+            let other = Layout {
+                schema: layout.schema,
+                bounds: ClassicBounds::try_new(bounds).unwrap(),
+            };
+            let mut histogram = of(&layout, &a);
+            histogram.rebucket(&other);
+            let exact = of(&other, &a);
+            for ((bound, estimated), (_, exact)) in cumulative(&histogram).into_iter().zip(cumulative(&exact)) {
+                prop_assert!(estimated <= exact);
+                prop_assert!(estimated == exact || !old.contains(&bound));
+            }
+            prop_assert_eq!(histogram.sum_ns(), exact.sum_ns());
+            // Back at the old bounds nothing is lost.
+            histogram.rebucket(&layout);
+            prop_assert_eq!(histogram, of(&layout, &a));
+        }
+
+        #[test]
+        fn parts_make_the_same_histogram(layout in layout(), a in samples()) {
+            let histogram = of(&layout, &a);
+            let again = Histogram::try_from_parts(
+                layout,
+                histogram.sum_ns(),
+                histogram.zero_count(),
+                histogram.native(),
+                histogram.classic().iter().copied(),
+            );
+            prop_assert_eq!(again, Ok(histogram));
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let layout = Layout {
+            schema: Schema::DEFAULT,
+            bounds: ClassicBounds::try_new(alloc::vec![Nanos(5)]).unwrap(),
+        };
+        let parts = |zero, native: &[(i32, u64)], classic: &[u64]| {
+            let (native, classic) = (native.iter().copied(), classic.iter().copied());
+            Histogram::try_from_parts(layout.clone(), 0, zero, native, classic).map(|h| h.count())
+        };
+        assert_eq!(parts(1, &[(3, 2)], &[1, 2]), Ok(3));
+        assert_eq!(parts(1, &[(3, 2)], &[1, 3]), Err(PartsError::Count));
+        assert_eq!(parts(1, &[(3, 2)], &[1, 1]), Err(PartsError::Count));
+        assert_eq!(parts(1, &[(3, u64::MAX)], &[1, 1]), Err(PartsError::Count));
+        assert_eq!(parts(1, &[], &[1]), Err(PartsError::Classic));
+        assert_eq!(parts(1, &[], &[1, 0, 0]), Err(PartsError::Classic));
+        assert_eq!(parts(0, &[(1000, 1)], &[0, 1]), Err(PartsError::Index));
+        assert_eq!(parts(0, &[(i32::MIN, 1)], &[0, 1]), Err(PartsError::Index));
+    }
+
+    #[test]
+    fn a_hostile_count_stops_at_the_top() {
+        let layout = Layout {
+            schema: Schema::DEFAULT,
+            bounds: ClassicBounds::default(),
+        };
+        let mut classic = alloc::vec![0; 20];
+        classic[19] = u64::MAX;
+        let full = Histogram::try_from_parts(layout, u128::MAX, 0, [(136, u64::MAX)], classic);
+        let mut full = full.unwrap();
+        let _ = full.merge(&full.clone());
+        full.record(Nanos::DAY);
+        assert_eq!(full.count(), u64::MAX);
+        assert_eq!(full.sum_ns(), u128::MAX);
+    }
 }

@@ -138,3 +138,31 @@ impl RequestClass {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_come_back() {
+        let mut known = 0;
+        for index in 0..RequestClass::COUNT + 20 {
+            if let Some(class) = RequestClass::from_index(index as u64) {
+                assert_eq!(class.index(), index);
+                known += 1;
+            }
+        }
+        assert_eq!(known, Outcome::ALL.len() * CodeClass::ALL.len());
+        assert_eq!(RequestClass::from_index(u64::MAX), None);
+    }
+
+    #[test]
+    fn statuses_have_their_class() {
+        let classes = [0, 99, 100, 204, 301, 404, 599, 600].map(CodeClass::of);
+        let names = classes.map(CodeClass::as_str);
+        assert_eq!(
+            names,
+            ["none", "none", "1xx", "2xx", "3xx", "4xx", "5xx", "none"]
+        );
+    }
+}

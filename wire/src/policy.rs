@@ -218,3 +218,58 @@ impl Policy {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(bounds: &[u64]) -> Result<ClassicBounds, BoundsError> {
+        ClassicBounds::try_new(bounds.iter().copied().map(Nanos).collect())
+    }
+
+    #[test]
+    fn bounds_are_checked() {
+        assert!(bounds(&[]).is_ok_and(|bounds| bounds.is_empty()));
+        assert!(bounds(&[1, 2, Nanos::DAY.0]).is_ok());
+        assert_eq!(bounds(&[1, 1]), Err(BoundsError::Order));
+        assert_eq!(bounds(&[2, 1]), Err(BoundsError::Order));
+        assert_eq!(bounds(&[0]), Err(BoundsError::Range));
+        assert_eq!(bounds(&[Nanos::DAY.0 + 1]), Err(BoundsError::Range));
+        let many = |count| ClassicBounds::try_new((1..=count).map(Nanos).collect());
+        assert!(many(CLASSIC_BOUNDS as u64).is_ok());
+        assert_eq!(many(CLASSIC_BOUNDS as u64 + 1), Err(BoundsError::Range));
+    }
+
+    #[test]
+    fn the_default_holds_every_bound_of_kong() {
+        let kong = [
+            25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10_000, 30_000, 60_000,
+        ];
+        let ours = ClassicBounds::default();
+        for millis in kong {
+            assert!(ours.as_slice().contains(&Nanos::from_millis(millis)));
+        }
+        assert_eq!(ClassicBounds::try_new(ours.as_slice().to_vec()), Ok(ours));
+    }
+
+    #[test]
+    fn a_bound_belongs_to_its_bucket() {
+        let bounds = bounds(&[10, 20]).unwrap();
+        let position = |ns| bounds.position(Nanos(ns));
+        assert_eq!([0, 10, 11, 20, 21].map(position), [0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn equal_bounds_are_equal_wherever_they_are() {
+        assert_eq!(bounds(&[1, 2]), bounds(&[1, 2]));
+        assert_ne!(bounds(&[1, 2]), bounds(&[1, 3]));
+        let shared = bounds(&[1, 2]).unwrap();
+        assert_eq!(shared.clone(), shared);
+    }
+
+    #[test]
+    fn an_empty_policy_is_refused() {
+        let refused = Err(DecodeError::Value("Policy.report_interval_ms"));
+        assert_eq!(Policy::decode(&[]), refused);
+    }
+}

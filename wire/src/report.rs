@@ -81,3 +81,18 @@ impl FilterCounter {
         Self::ALL.get(position).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counter_numbers_come_back() {
+        for counter in FilterCounter::ALL {
+            assert_eq!(FilterCounter::from_number(counter.number()), Some(counter));
+        }
+        for unknown in [0, 14, u64::MAX] {
+            assert_eq!(FilterCounter::from_number(unknown), None);
+        }
+    }
+}

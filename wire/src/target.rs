@@ -333,3 +333,95 @@ impl<'a> Iterator for Definitions<'a> {
         TargetDefinition::decode(self.0.next()?).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn label(name: &str, value: &str) -> Label {
+        Label {
+            name: name.into(),
+            value: value.into(),
+        }
+    }
+
+    fn target(labels: Vec<Label>) -> Result<Target, TargetError> {
+        Target::try_new(TargetKind::Kubernetes, labels)
+    }
+
+    #[test]
+    fn order_does_not_matter() {
+        let (a, b) = (label(names::POD, "p"), label(names::ZONE, "z"));
+        let one = target(vec![a.clone(), b.clone()]).unwrap();
+        let other = target(vec![b, a]).unwrap();
+        assert_eq!(one, other);
+        assert_eq!(one.fingerprint(), other.fingerprint());
+        assert_eq!(one.label(names::ZONE), Some("z"));
+        assert_eq!(one.label(names::NODE), None);
+    }
+
+    #[test]
+    fn kinds_have_fingerprints_of_their_own() {
+        let of = |kind| Target::try_new(kind, vec![]).unwrap().fingerprint();
+        assert_ne!(of(TargetKind::Kubernetes), of(TargetKind::Unknown));
+        assert_ne!(of(TargetKind::Unknown), of(TargetKind::Overflow));
+    }
+
+    #[test]
+    fn names_are_a_closed_set() {
+        for name in [
+            "",
+            "le",
+            "__name__",
+            names::ROUTE,
+            "label_",
+            "label_a-b",
+            "label_ü",
+        ] {
+            let refused = Err(TargetError::Name(name.into()));
+            assert_eq!(target(vec![label(name, "v")]), refused);
+        }
+        assert!(target(vec![label("label_team_A1", "")]).is_ok());
+    }
+
+    #[test]
+    fn a_name_comes_once() {
+        let twice = vec![label(names::POD, "a"), label(names::POD, "b")];
+        assert_eq!(
+            target(twice),
+            Err(TargetError::Duplicate(names::POD.into()))
+        );
+    }
+
+    #[test]
+    fn decoding_takes_any_order_and_no_unknown_field() {
+        let made = target(vec![label(names::NODE, "n"), label(names::POD, "p")]).unwrap();
+        let bytes = made.encode();
+        let first = bytes.len() - 2 - usize::from(bytes[1]);
+        let turned = [&bytes[bytes.len() - first..], &bytes[..bytes.len() - first]].concat();
+        assert_ne!(turned, bytes);
+        assert_eq!(Target::decode(&turned), Ok(made));
+        let more = [&bytes[..], &[0x18, 1]].concat();
+        assert_eq!(Target::decode(&more), Err(DecodeError::Value("Target")));
+        assert_eq!(
+            Target::decode(&[0x08, 3]),
+            Err(DecodeError::Value("Target.kind"))
+        );
+    }
+
+    #[test]
+    fn a_definition_is_held_to_its_fingerprint() {
+        let made = target(vec![label(names::POD, "p")]).unwrap();
+        let bytes = made.encode();
+        let mut definition = TargetDefinition {
+            fingerprint: made.fingerprint(),
+            target: &bytes,
+        };
+        assert_eq!(definition.resolve(), Ok(made));
+        definition.fingerprint.0 ^= 1;
+        let refused = Err(DecodeError::Value("TargetDefinition.fingerprint"));
+        assert_eq!(definition.resolve(), refused);
+    }
+}
