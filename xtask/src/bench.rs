@@ -8,58 +8,91 @@ use anyhow::{Result, bail};
 use crate::run::{self, Step, cargo};
 use crate::tools::{Need, Tools};
 
-/// The harness for a real Envoy: a program of its own, its runs take minutes and need set-up.
-const IN_ENVOY: &str = "filter";
+/// Those in a real Envoy: one program of its own, its runs take minutes and need set-up.
+const IN_ENVOY: [(&str, &str); 2] = [
+    (
+        "filter",
+        "CPU that the filter adds to a request in a real Envoy, beside other filters",
+    ),
+    (
+        "latency",
+        "what the filter adds to the 99th percentile in a real Envoy",
+    ),
+];
 
 /// Runs the bench called `name`, all of them without, or only says which there are.
 pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result<()> {
     let criterion = criterion_benches()?;
     if list {
-        println!(
-            "{IN_ENVOY}\tCPU that the filter adds to a request in a real Envoy, against others"
-        );
+        IN_ENVOY
+            .iter()
+            .for_each(|(bench, what)| println!("{bench}\t{what}"));
         criterion
             .iter()
             .for_each(|(package, bench)| println!("{bench}\tcriterion, {package}"));
         return Ok(());
     }
     let wanted = |bench: &str| name.is_none_or(|name| name == bench);
-    let chosen: Vec<_> = criterion
+    let criterion: Vec<_> = criterion
         .iter()
         .filter(|(_, bench)| wanted(bench))
         .collect();
-    if chosen.is_empty() && !wanted(IN_ENVOY) {
+    let in_envoy: Vec<_> = IN_ENVOY
+        .iter()
+        .map(|(bench, _)| *bench)
+        .filter(|bench| wanted(bench))
+        .collect();
+    if criterion.is_empty() && in_envoy.is_empty() {
         bail!(
             "there is no bench called {}: cargo xtask bench --list",
             name.unwrap_or_default()
         );
     }
-    for (package, bench) in chosen {
+    for (package, bench) in criterion {
         let step = Step::start(format!("bench {bench} of {package}"));
         run::run(cargo(["bench", "--package", package, "--bench", bench, "--"]).args(args))?;
         step.done();
     }
-    if wanted(IN_ENVOY) {
-        in_envoy(args)?;
-    }
-    Ok(())
+    run_in_envoy(&in_envoy, args)
 }
 
-fn in_envoy(args: &[OsString]) -> Result<()> {
+fn run_in_envoy(benches: &[&str], args: &[OsString]) -> Result<()> {
+    if benches.is_empty() {
+        return Ok(());
+    }
     let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy])?;
-    let step = Step::start("bench filter in a real Envoy");
-    run::run(&mut cargo(["build", "--release", "--bin", "gaugeway"]))?;
-    run::run(cargo(["build", "--release", "--target", "wasm32-wasip1"]).current_dir(filters()))?;
-    let mut command = cargo(["run", "--release", "--package", "gaugeway-bench", "--"]);
-    let gaugeway = run::target_directory()?.join("release").join("gaugeway");
-    let built = filters().join("target/wasm32-wasip1/release");
-    command.args(args).envs(tools.environment());
-    run::run(
-        command
-            .env("GAUGEWAY_BIN", gaugeway)
-            .env("GAUGEWAY_BENCH_FILTERS", built),
-    )?;
-    step.done();
+    let target = run::target_directory()?;
+    let built = target.join("bench-filters");
+    run::run(&mut cargo([
+        "build",
+        "--release",
+        "--package",
+        "gaugeway",
+        "--package",
+        "gaugeway-bench",
+        "--bins",
+    ]))?;
+    let mut others = cargo([
+        "build",
+        "--release",
+        "--target",
+        "wasm32-wasip1",
+        "--target-dir",
+    ]);
+    run::run(others.arg(&built).current_dir(filters()))?;
+    let release = target.join("release");
+    for bench in benches {
+        let step = Step::start(format!("bench {bench} in a real Envoy"));
+        let mut command = run::command(release.join("gaugeway-bench"));
+        command.arg(bench).args(args).envs(tools.environment());
+        command.env("GAUGEWAY_BIN", release.join("gaugeway"));
+        command.env(
+            "GAUGEWAY_BENCH_FILTERS",
+            built.join("wasm32-wasip1").join("release"),
+        );
+        run::run(&mut command)?;
+        step.done();
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! CPU time of another process, in nanoseconds.
 
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -16,9 +17,11 @@ impl CpuTime {
         let mut nanoseconds = 0;
         for task in fs::read_dir(&tasks).with_context(|| format!("list {tasks}"))? {
             let path = task?.path().join("schedstat");
-            // A thread that ended in between takes its account with it; Envoy's threads live as long as it does.
-            let text =
-                fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            // A thread that ends takes its account with it. Envoy's live as long as it does.
+            let text = match fs::read_to_string(&path) {
+                Err(error) if has_ended(&error) => continue,
+                text => text.with_context(|| format!("read {}", path.display()))?,
+            };
             nanoseconds += parse(&text).with_context(|| format!("{}: {text:?}", path.display()))?;
         }
         Ok(Self(Duration::from_nanos(nanoseconds)))
@@ -28,6 +31,12 @@ impl CpuTime {
     pub(crate) fn since(self, before: Self) -> Duration {
         self.0.saturating_sub(before.0)
     }
+}
+
+/// No such file before it was opened, no such process after.
+fn has_ended(error: &Error) -> bool {
+    const NO_SUCH_PROCESS: i32 = 3;
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
 }
 
 /// `time on CPU (ns), time waiting (ns), slices`.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::cost::COPIES;
 use crate::statistics::Median;
-use crate::variant::{COPIES, Variant};
+use crate::variant::Variant;
 
 /// CPU microseconds of Envoy per request, by variant.
 #[derive(Clone, Copy, Debug, Default)]

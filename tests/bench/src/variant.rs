@@ -10,20 +10,13 @@ use gaugeway_rig::{Client, Controller, ControllerOptions, Envoy, EnvoyOptions, L
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::all_answered;
 use crate::cpu::CpuTime;
 
 mod bootstrap;
 mod manifests;
 
-/// Copies of a filter in one chain, each in a VM of its own.
-pub(crate) const COPIES: u32 = 8;
-
 /// The gateway's name in the manifests.
 const GATEWAY: &str = "bench/gateway";
-
-/// Warm-up, in rounds.
-const WARM_UP: u32 = 10;
 
 /// What stands in the filter chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +87,7 @@ impl Modules {
 /// A variant under load.
 pub(crate) struct Running {
     variant: Variant,
+    copies: u32,
     envoy: Envoy,
     client: Client,
     controller: Option<Controller>,
@@ -105,6 +99,7 @@ impl Running {
     /// Starts its Envoy and, for ours, its controller.
     pub(crate) async fn start(
         variant: Variant,
+        copies: u32,
         modules: &Modules,
         upstream: SocketAddr,
         dir: &Path,
@@ -118,11 +113,13 @@ impl Running {
         let filters = controller
             .as_ref()
             .map(|controller| controller.ports().filters);
-        let config = bootstrap::bootstrap(modules.of(variant), &configuration(), upstream, filters);
+        let module = modules.of(variant);
+        let config = bootstrap::bootstrap(module, copies, &configuration(), upstream, filters);
         let envoy = Envoy::start(&dir, &config.to_string(), &EnvoyOptions::default()).await?;
         let client = Client::new(envoy.listener(bootstrap::LISTENER).await?);
         Ok(Self {
             variant,
+            copies,
             envoy,
             client,
             controller,
@@ -147,42 +144,40 @@ impl Running {
     pub(crate) async fn send(&mut self, load: Load) -> Result<()> {
         let total = load.total;
         let report = load.run().await?;
-        self.sent += total;
-        all_answered(&report, total)
-            .with_context(|| format!("{}\n{}", self.variant, self.envoy.log_tail()))
-    }
-
-    /// Until the steady state.
-    pub(crate) async fn warm_up(&mut self, load: impl Fn(Client) -> Load) -> Result<()> {
-        for _ in 0..WARM_UP {
-            let load = load(self.client());
-            self.send(load).await?;
-        }
+        self.add_sent(total);
+        let (answered, log) = (report.status(200), self.envoy.log_tail());
+        ensure!(
+            answered == total,
+            "{}: {answered} of {total} answered with 200: {report:?}\n{log}",
+            self.variant
+        );
         Ok(())
     }
 
-    /// Errs unless each of its VMs saw each request.
+    /// Takes note of requests that were answered.
+    pub(crate) fn add_sent(&mut self, requests: u64) {
+        self.sent += requests;
+    }
+
+    /// Errs unless each of its VMs did its work on each request.
     pub(crate) async fn prove(&mut self) -> Result<()> {
         self.envoy.check_alive()?;
-        match self.variant {
-            Variant::None => Ok(()),
-            Variant::Empty => self.vms().await,
-            Variant::Plain => {
-                self.vms().await?;
-                self.recorded().await
-            }
-            Variant::Ours => {
-                self.vms().await?;
-                self.counted().await
-            }
+        if self.variant != Variant::None {
+            self.vms().await?;
         }
+        let proof = match self.variant {
+            Variant::None | Variant::Empty => Ok(()),
+            Variant::Plain => self.recorded().await,
+            Variant::Ours => self.counted().await,
+        };
+        proof.with_context(|| format!("{}: the filter did not do its work", self.variant))
     }
 
     /// All VMs run: one per copy and thread.
     async fn vms(&self) -> Result<()> {
         let active = self.envoy.stat("wasm.envoy.wasm.runtime.v8.active").await?;
         ensure!(
-            active >= u64::from(COPIES),
+            active >= u64::from(self.copies),
             "only {active} VMs are active\n{}",
             self.envoy.log_tail()
         );
@@ -191,7 +186,7 @@ impl Running {
 
     /// Envoy's histogram has every request of every copy.
     async fn recorded(&self) -> Result<()> {
-        let expected = self.sent * u64::from(COPIES);
+        let expected = self.sent * u64::from(self.copies);
         let page = "/stats/prometheus?histogram_buckets=cumulative&filter=upstream_latency_us";
         gaugeway_rig::wait::until(
             "Envoy's histogram",
@@ -223,7 +218,7 @@ impl Running {
             ("outcome", "response"),
         ];
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
-        let expected = (self.sent * u64::from(COPIES)) as f64;
+        let expected = (self.sent * u64::from(self.copies)) as f64;
         let look = |page: &gaugeway_rig::Exposition| {
             let seen = page.sum("gaugeway_upstream_requests_total", &labels);
             if (seen - expected).abs() < 0.5 {

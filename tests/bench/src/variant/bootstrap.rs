@@ -5,8 +5,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::COPIES;
-
 /// The listener's name.
 pub(super) const LISTENER: &str = "gateway";
 /// The controller's cluster.
@@ -15,16 +13,17 @@ pub(super) const CONTROLLER: &str = "gaugeway-controller";
 const UPSTREAM: &str = "bench/upstream/80";
 const TYPE: &str = "type.googleapis.com/envoy.extensions.filters";
 
-/// With [`COPIES`] of `module`, if there is one.
+/// With `copies` of `module`, if there is one.
 pub(super) fn bootstrap(
     module: Option<&Path>,
+    copies: u32,
     configuration: &Value,
     upstream: SocketAddr,
     controller: Option<SocketAddr>,
 ) -> Value {
     let copies = module
         .into_iter()
-        .flat_map(|module| (0..COPIES).map(|n| filter(n, module, configuration)));
+        .flat_map(|module| (0..copies).map(|n| filter(n, module, configuration)));
     let router = json!({
         "name": "router",
         "typed_config": { "@type": format!("{TYPE}.http.router.v3.Router") },
