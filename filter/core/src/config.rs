@@ -1,0 +1,196 @@
+//! The filter's configuration: the JSON of the plugin configuration.
+
+use gaugeway_wire::{
+    ClassicBounds, GatewayName, Nanos, Policy, Schema, limits::REPORT_INTERVAL_MS,
+};
+use serde::Deserialize;
+
+/// Longest configuration that is read, in bytes. Hosts are known to suffer from long ones.
+pub const CONFIGURATION_BYTES: usize = 64 * 1024;
+/// Longest name or token, in bytes.
+const TEXT_BYTES: usize = 512;
+
+/// What one root is configured to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// This gateway.
+    pub gateway: GatewayName,
+    /// The host's name for the controller.
+    pub cluster: String,
+    /// `:authority` of calls to it.
+    pub authority: String,
+    /// Its word for this gateway; may be empty.
+    pub token: String,
+    /// In force until the controller tells another.
+    pub policy: Policy,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Over [`CONFIGURATION_BYTES`].
+    #[error("the configuration is longer than 64 KiB")]
+    Size,
+    /// Not what is expected.
+    #[error("the configuration is not the JSON object that this filter reads: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A member has no legal value.
+    #[error("\"{0}\" {1}")]
+    Value(&'static str, &'static str),
+}
+
+#[derive(Deserialize)]
+struct RawConfig {
+    gateway: String,
+    cluster: String,
+    #[serde(default)]
+    authority: Option<String>,
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    policy: RawPolicy,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawPolicy {
+    schema: Option<u32>,
+    classic_bounds_ns: Option<Vec<u64>>,
+    report_interval_ms: Option<u32>,
+    route: Option<bool>,
+    unknown_grace_ms: Option<u32>,
+}
+
+impl Config {
+    /// Reads and checks. Unknown members are ignored.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        if json.len() > CONFIGURATION_BYTES {
+            return Err(ConfigError::Size);
+        }
+        let raw: RawConfig = serde_json::from_slice(json)?;
+        let illegal = "must be 1 to 512 printable ASCII characters without spaces";
+        let gateway = GatewayName::try_new(&raw.gateway)
+            .map_err(|_| ConfigError::Value("gateway", illegal))?;
+        let cluster = text("cluster", raw.cluster)?;
+        if cluster.is_empty() {
+            return Err(ConfigError::Value(
+                "cluster",
+                "must name the host's cluster of the controller",
+            ));
+        }
+        Ok(Self {
+            gateway,
+            cluster,
+            authority: text(
+                "authority",
+                raw.authority.unwrap_or_else(|| "gaugeway".to_owned()),
+            )?,
+            token: text("token", raw.token.unwrap_or_default())?,
+            policy: raw.policy.check()?,
+        })
+    }
+
+    /// Whether another configuration reports as the same gateway to the same controller.
+    pub(crate) fn is_same_agent(&self, other: &Self) -> bool {
+        self.gateway == other.gateway && self.cluster == other.cluster
+    }
+}
+
+/// A value that a header can carry.
+fn text(name: &'static str, value: String) -> Result<String, ConfigError> {
+    let fits = value.len() <= TEXT_BYTES && value.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits {
+        Ok(value)
+    } else {
+        Err(ConfigError::Value(
+            name,
+            "must be at most 512 printable ASCII characters without spaces",
+        ))
+    }
+}
+
+impl RawPolicy {
+    fn check(self) -> Result<Policy, ConfigError> {
+        let mut policy = Policy::default();
+        if let Some(schema) = self.schema {
+            policy.schema = Schema::try_new(schema)
+                .ok_or(ConfigError::Value("policy.schema", "must be 0 to 5"))?;
+        }
+        if let Some(bounds) = self.classic_bounds_ns {
+            let bounds = bounds.into_iter().map(Nanos).collect();
+            let illegal =
+                "must be at most 64 strictly increasing numbers of nanoseconds, none over a day";
+            policy.classic_bounds = ClassicBounds::try_new(bounds)
+                .map_err(|_| ConfigError::Value("policy.classic_bounds_ns", illegal))?;
+        }
+        if let Some(interval) = self.report_interval_ms {
+            if !REPORT_INTERVAL_MS.contains(&interval) {
+                return Err(ConfigError::Value(
+                    "policy.report_interval_ms",
+                    "must be 50 to 3600000",
+                ));
+            }
+            policy.report_interval = Nanos::from_millis(interval.into());
+        }
+        policy.route = self.route.unwrap_or(policy.route);
+        if let Some(grace) = self.unknown_grace_ms {
+            policy.unknown_grace = Nanos::from_millis(grace.into());
+        }
+        Ok(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_configuration() {
+        let config = Config::parse(
+            br#"{"gateway":"demo/edge","cluster":"gaugeway-controller","authority":"gw","token":"00ff","extra":[1],
+                "policy":{"schema":5,"classic_bounds_ns":[1,2],"report_interval_ms":1000,"route":true,
+                          "unknown_grace_ms":0,"later":{}}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.gateway.as_str(), "demo/edge");
+        assert_eq!(
+            (&*config.cluster, &*config.authority, &*config.token),
+            ("gaugeway-controller", "gw", "00ff")
+        );
+        assert_eq!(config.policy.schema, Schema::MAX);
+        assert_eq!(
+            config.policy.classic_bounds.as_slice(),
+            [Nanos(1), Nanos(2)]
+        );
+        assert_eq!(config.policy.report_interval, Nanos::from_millis(1000));
+        assert_eq!(
+            (config.policy.route, config.policy.unknown_grace),
+            (true, Nanos(0))
+        );
+    }
+
+    #[test]
+    fn the_least_configuration_has_defaults() {
+        let config = Config::parse(br#"{"gateway":"g","cluster":"c"}"#).unwrap();
+        assert_eq!(config.policy, Policy::default());
+        assert_eq!((&*config.authority, &*config.token), ("gaugeway", ""));
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let error = |json: &str| Config::parse(json.as_bytes()).unwrap_err().to_string();
+        assert!(error("{").contains("not the JSON object"));
+        assert!(error(r#"{"cluster":"c"}"#).contains("gateway"));
+        assert!(error(r#"{"gateway":"a b","cluster":"c"}"#).contains("without spaces"));
+        assert!(error(r#"{"gateway":"g","cluster":"c","token":"a\nb"}"#).contains("token"));
+        assert!(error(r#"{"gateway":"g","cluster":"c","policy":{"schema":6}}"#).contains("0 to 5"));
+        assert!(
+            error(r#"{"gateway":"g","cluster":"c","policy":{"classic_bounds_ns":[2,1]}}"#)
+                .contains("increasing")
+        );
+        assert!(Config::parse(&vec![b' '; CONFIGURATION_BYTES + 1]).is_err());
+    }
+}

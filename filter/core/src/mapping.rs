@@ -1,0 +1,298 @@
+//! Client of `POST /v1/mapping`: subscribes to the keys that were seen and takes over what the controller tells.
+//!
+//! A poll without news is held by the controller. When a new key turns up meanwhile, a second request is sent; the
+//! controller then ends the held one with an empty answer. Answers are applied in steps of bounded time.
+
+use gaugeway_wire::{
+    Answer, FilterCounter, Generation, MAPPING_PATH, MappingAnswer, MappingEpoch, MappingRequest,
+    Nanos, Policy, VmId,
+    limits::{KEYS_PER_REQUEST, REQUEST_BYTES},
+};
+
+use crate::{
+    agent::{Heard, Turn},
+    backoff::Backoff,
+    host::{CallToken, Host, Reply},
+    recorder::{EntryId, Recorder},
+    time::Instant,
+};
+
+/// The controller holds a poll for up to 25 s.
+const TIMEOUT: Nanos = Nanos::from_millis(35_000);
+/// After which an answer is not waited for any more, whatever the host does (its root may be gone).
+const DEADLINE: Nanos = Nanos::from_millis(40_000);
+/// A request with new keys is answered at once; so long the next one waits for that answer.
+const PATIENCE: Nanos = Nanos::from_millis(2_000);
+/// Between two polls when the answers are empty and come at once, which no controller should do.
+const PACE: Nanos = Nanos::from_millis(1_000);
+/// Time that one callback may spend on an answer.
+const BUDGET: Nanos = Nanos(500_000);
+/// Parts of an answer between two looks at the clock.
+const STEP: usize = 32;
+
+/// A request under way.
+#[derive(Debug)]
+struct Call {
+    token: CallToken,
+    sent: Instant,
+    /// What the request claimed to hold.
+    epoch: MappingEpoch,
+    keys: Vec<EntryId>,
+}
+
+/// An answer that is being applied.
+#[derive(Debug)]
+struct Applying {
+    body: Vec<u8>,
+    targets: usize,
+    entries: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    vm: VmId,
+    epoch: MappingEpoch,
+    generation: Generation,
+    received: Answer,
+    calls: Vec<Call>,
+    applying: Option<Applying>,
+    backoff: Backoff,
+    not_before: Instant,
+    /// A policy that an answer brought.
+    policy: Option<Policy>,
+}
+
+impl Mapping {
+    pub(crate) const fn new(vm: VmId) -> Self {
+        Self {
+            vm,
+            epoch: MappingEpoch(0),
+            generation: Generation(0),
+            received: Answer(0),
+            calls: Vec::new(),
+            applying: None,
+            backoff: Backoff::new(),
+            not_before: Instant::START,
+            policy: None,
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn drive<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+        self.expire(turn, recorder);
+        self.apply(turn, recorder);
+        if self.is_due(turn.now, recorder) {
+            self.call(turn, recorder);
+        }
+    }
+
+    /// A policy that came since this was last asked.
+    pub(crate) const fn take_policy(&mut self) -> Option<Policy> {
+        self.policy.take()
+    }
+
+    fn is_due(&self, now: Instant, recorder: &Recorder) -> bool {
+        let entries = &recorder.entries;
+        if self.applying.is_some() || self.backoff.holds(now) {
+            return false;
+        }
+        match self.calls.as_slice() {
+            [] => {
+                entries.has_news()
+                    || ((entries.len() > 0 || entries.has_released()) && now >= self.not_before)
+            }
+            // One at a time until the controller is known: which of two requests began the subscription could not be told.
+            [call] if self.epoch != MappingEpoch(0) => {
+                let held = call.keys.is_empty() || now.since(call.sent) >= PATIENCE;
+                entries.has_news() && held
+            }
+            _ => false,
+        }
+    }
+
+    fn call<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+        let mut request = MappingRequest::new(self.vm);
+        request.mapping_epoch = self.epoch;
+        request.generation = self.generation;
+        request.received = self.received;
+        let keys = fill(&mut request, recorder);
+        let mut body = Vec::with_capacity(request.encoded_len());
+        request.encode(&mut body);
+        match turn.post(MAPPING_PATH, &body, TIMEOUT) {
+            Some(token) => self.calls.push(Call {
+                token,
+                sent: turn.now,
+                epoch: self.epoch,
+                keys,
+            }),
+            None => {
+                recorder.subscribed(&keys, false);
+                self.failed(turn, recorder, None);
+            }
+        }
+    }
+
+    fn failed<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        recorder: &mut Recorder,
+        asked: Option<Nanos>,
+    ) {
+        recorder.counters.bump(FilterCounter::CallFailures);
+        self.backoff.failed(turn.now, asked, turn.jitter);
+    }
+
+    /// Gives up calls whose answers are overdue.
+    fn expire<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+        let now = turn.now;
+        let overdue = |call: &Call| now.since(call.sent) >= DEADLINE;
+        while let Some(position) = self.calls.iter().position(overdue) {
+            let call = self.calls.remove(position);
+            self.lost(&call, recorder);
+            self.failed(turn, recorder, None);
+        }
+    }
+
+    /// A request of which nothing is known but that it may have reached the controller.
+    fn lost(&self, call: &Call, recorder: &mut Recorder) {
+        recorder.subscribed(&call.keys, false);
+        if call.epoch != self.epoch {
+            recorder.entries.subscribe_anew();
+        }
+    }
+
+    /// The answer to a call, if it is one of these.
+    pub(crate) fn on_reply<H: Host>(
+        &mut self,
+        token: CallToken,
+        reply: &mut Reply,
+        turn: &mut Turn<'_, H>,
+        recorder: &mut Recorder,
+    ) -> Option<Heard> {
+        let position = self.calls.iter().position(|call| call.token == token)?;
+        let call = self.calls.remove(position);
+        if reply.status != Some(200) {
+            self.lost(&call, recorder);
+            self.failed(turn, recorder, reply.retry_after);
+            return Some(Heard::Failure(reply.status));
+        }
+        let body = core::mem::take(&mut reply.body);
+        let heard = match MappingAnswer::decode(&body) {
+            Ok(answer) => {
+                self.backoff.succeeded();
+                let applicable = self.take_over(&call, &answer, turn.now, recorder);
+                if applicable {
+                    self.applying = Some(Applying {
+                        body,
+                        targets: 0,
+                        entries: 0,
+                    });
+                }
+                Heard::Success
+            }
+            Err(_) => {
+                recorder.counters.bump(FilterCounter::BadAnswers);
+                self.lost(&call, recorder);
+                self.failed(turn, recorder, None);
+                Heard::Failure(reply.status)
+            }
+        };
+        self.drive(turn, recorder);
+        Some(heard)
+    }
+
+    /// Notes what an answer says of the conversation; whether its content is to be applied.
+    fn take_over(
+        &mut self,
+        call: &Call,
+        answer: &MappingAnswer<'_>,
+        now: Instant,
+        recorder: &mut Recorder,
+    ) -> bool {
+        if answer.mapping_epoch == call.epoch {
+            recorder.subscribed(&call.keys, true);
+        } else {
+            // The subscription has begun anew with this request, unless another one came in between.
+            recorder.subscribed(&call.keys, self.calls.is_empty());
+            recorder
+                .entries
+                .subscribe_anew_but(if self.calls.is_empty() {
+                    &call.keys
+                } else {
+                    &[]
+                });
+        }
+        if answer.mapping_epoch != self.epoch {
+            self.epoch = answer.mapping_epoch;
+            self.generation = Generation(0);
+            self.received = Answer(0);
+            self.applying = None;
+        }
+        if let Some(policy) = &answer.policy {
+            self.policy = Some(policy.clone());
+        }
+        let empty = answer.answer == Answer(0);
+        if empty && now.since(call.sent) < PACE {
+            self.not_before = now.plus(PACE);
+        }
+        !empty && answer.answer > self.received && self.applying.is_none()
+    }
+
+    /// Applies what is left of an answer, as far as the time goes.
+    fn apply<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+        let Some(mut applying) = self.applying.take() else {
+            return;
+        };
+        let Ok(answer) = MappingAnswer::decode(&applying.body) else {
+            return;
+        };
+        let wall = turn.wall;
+        let mut targets = answer.targets().skip(applying.targets);
+        let mut entries = answer.entries().skip(applying.entries);
+        loop {
+            for _ in 0..STEP {
+                if let Some(target) = targets.next() {
+                    recorder.define(target);
+                    applying.targets += 1;
+                } else if let Some(entry) = entries.next() {
+                    recorder.apply(&entry, wall);
+                    applying.entries += 1;
+                } else {
+                    self.received = answer.answer;
+                    self.generation = answer.generation;
+                    return;
+                }
+            }
+            if turn.is_over(BUDGET) {
+                break;
+            }
+        }
+        drop((targets, entries));
+        self.applying = Some(applying);
+    }
+}
+
+/// Fills a request with keys within its bounds; returns those to subscribe to.
+fn fill(request: &mut MappingRequest, recorder: &mut Recorder) -> Vec<EntryId> {
+    // A key is over neither bound alone: half of the body for each list.
+    let mut keys = Vec::new();
+    let mut bytes = 0;
+    while keys.len() < KEYS_PER_REQUEST && bytes < REQUEST_BYTES / 4 {
+        let Some((id, key)) = recorder.entries.take_new() else {
+            break;
+        };
+        bytes += MappingRequest::key_len(&key);
+        keys.push(id);
+        request.subscribe.push(key);
+    }
+    bytes = 0;
+    while request.release.len() < KEYS_PER_REQUEST && bytes < REQUEST_BYTES / 4 {
+        let Some(key) = recorder.entries.take_released() else {
+            break;
+        };
+        bytes += MappingRequest::key_len(&key);
+        request.release.push(key);
+    }
+    keys
+}
