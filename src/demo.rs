@@ -16,7 +16,7 @@ use clap::Args;
 use gaugeway_rig::{Client, Load, LoadReport, client::Request};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::interval,
 };
 
@@ -53,53 +53,66 @@ pub(crate) struct DemoArgs {
     duration: u32,
 }
 
-/// Runs the demo. Ctrl-C and SIGTERM end it, with all its processes.
+/// Runs the demo. Ctrl-C, SIGTERM and SIGHUP end it, with all its processes.
 ///
 /// # Errors
 /// When a part is missing or does not start; says what to do.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    // Dropping the play ends its processes, servers and directory.
-    tokio::select! {
-        outcome = play(&args) => outcome,
-        _ = tokio::signal::ctrl_c() => interrupted(),
-        _ = terminate.recv() => interrupted(),
-        _ = hangup.recv() => interrupted(),
+    let mut stop = StopSignals::new()?;
+    say("starting three Services, the controller and Envoy …")?;
+    let mut scene = tokio::select! {
+        scene = Scene::start() => scene?,
+        () = stop.next() => return interrupted(),
+    };
+    let outcome = tokio::select! {
+        outcome = play(&args, &scene) => outcome,
+        () = stop.next() => interrupted(),
+    };
+    scene.stop().await?;
+    outcome
+}
+
+/// What asks the demo to end.
+struct StopSignals([Signal; 3]);
+
+impl StopSignals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self([listen(interrupt)?, listen(terminate)?, listen(SignalKind::hangup())?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
 }
 
 fn interrupted() -> Result<ExitCode> {
-    say("\ninterrupted: every process of the demo is ended")?;
+    say("\ninterrupted: ending every process of the demo")?;
     Ok(ExitCode::from(130))
 }
 
-async fn play(args: &DemoArgs) -> Result<ExitCode> {
-    say("starting three Services, the controller and Envoy …")?;
-    let mut scene = Scene::start().await?;
+async fn play(args: &DemoArgs, scene: &Scene) -> Result<ExitCode> {
     let total = u64::from(args.duration) * u64::from(RATE);
-    say(&format!(
-        "sending {total} requests in {} s …",
-        args.duration
-    ))?;
-    let load = load(&scene, total, args.json).await?;
-    let measured = settle(&scene, &load).await?;
-    let passed = measured.passed();
+    say(&format!("sending {total} requests in {} s …", args.duration))?;
+    let load = load(scene, total, args.json).await?;
+    let measured = settle(scene, &load).await?;
     if args.json {
-        out(&show::json(&measured, &scene)?)?;
+        out(&show::json(&measured, scene)?)?;
     } else {
         out(&show::table(&measured))?;
     }
     if args.keep {
-        say(&show::kept(&scene))?;
+        say(&show::kept(scene))?;
         std::future::pending::<()>().await;
     }
-    scene.stop().await?;
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let passed = measured.passed();
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Sends the load and shows how far it is.

@@ -180,7 +180,7 @@ async fn render(
         .args(["--token", &controller::token(GATEWAY)])
         .args(["--controller", &controller.ports().filters.to_string()])
         .args(["--listen", &listen.to_string(), "--admin", "127.0.0.1:0"])
-        .arg("--wasm-file")
+        .arg("--wasm-path")
         .arg(&module)
         .arg("--access-log")
         .arg(log);

@@ -16,6 +16,7 @@ mod manifests;
 mod stage;
 
 mod attribution;
+mod demo;
 mod expiry;
 mod lifecycle;
 mod outcomes;
