@@ -26,6 +26,11 @@ const KEY_HEX_MAX: usize = 1024;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
+/// A text is not a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token is 64 lowercase hex digits; make one with: gaugeway token")]
+pub struct TokenError;
+
 /// One or two keys; the first signs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -127,6 +132,19 @@ impl Token {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl std::str::FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() == 64 && text.bytes().all(digit) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TokenError)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use gaugeway_index::RecordingPolicy;
+pub use gaugeway_index::{Dimension, Dimensions, ObjectLabels, RecordingPolicy};
 
 /// Everything `run` needs. Built by the command line; no part of the controller reads arguments or the environment.
 #[derive(Clone, Debug)]

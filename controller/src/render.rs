@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod pieces;
+pub mod routing;
 mod yaml;
 
 use std::{net::SocketAddr, path::PathBuf};

@@ -1,0 +1,4 @@
+//! tbd
+pub(super) fn page() -> String {
+    String::new()
+}

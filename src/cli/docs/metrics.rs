@@ -1,0 +1,4 @@
+//! tbd
+pub(super) fn page() -> anyhow::Result<String> {
+    Ok(String::new())
+}
