@@ -1,18 +1,42 @@
-//! The mapping's shell: one task that owns the subscriptions and writes the index.
+//! The mapping's shell: one task that writes the index and owns the VMs' subscriptions.
 //!
-//! Others hold a [`MappingHandle`] (to poll) and an [`Objects`] (to ask the index from any thread).
+//! Others hold a [`MappingHandle`] (to poll), an [`Objects`] (to ask the index from any thread) or a [`Feed`] (to bring
+//! objects). Invariants: the index has one writer, and no lock on it is held across an await or for longer than one
+//! small batch; until the source has said [`Event::Synced`] nobody gets an answer, since an absent address would mean
+//! nothing.
 
-use std::{sync::Arc, time::Duration};
+mod clock;
+mod objects;
+mod task;
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use gaugeway_index::RecordingPolicy;
-use gaugeway_wire::{GatewayName, Generation, MappingRequest, Target};
+use gaugeway_index::{Hub, HubLimits, Index, Kind, Object, ObjectId, RecordingPolicy};
+use gaugeway_wire::{GatewayName, MappingEpoch, MappingRequest};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::telemetry::Telemetry;
 
+pub use objects::Objects;
+use task::{Call, Task};
+
+/// Calls that wait for the task, at most. A held poll does not wait here.
+const CALLS: usize = 4096;
+/// Batches of a source that wait for the task, at most.
+const BATCHES: usize = 16;
+
 /// Talks to the mapping's task. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct MappingHandle {}
+pub struct MappingHandle {
+    calls: mpsc::Sender<Call>,
+    objects: Objects,
+    stop: Arc<watch::Sender<bool>>,
+    telemetry: Arc<Telemetry>,
+}
 
 /// Why a poll has no answer. 503 with `Retry-After`: the filter keeps what it has and asks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,23 +60,57 @@ impl Unavailable {
     }
 }
 
-/// Questions to the index, from any thread. A look-up under a lock that is held for microseconds. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Objects {}
-
 /// How a source feeds the mapping. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Feed {}
+pub struct Feed {
+    batches: mpsc::Sender<Vec<Event>>,
+}
+
+/// What a source says.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An object as it is now.
+    Apply(Object),
+    /// An object is gone.
+    Delete(ObjectId),
+    /// All objects of a kind follow anew.
+    BeginReset(Kind),
+    /// Those that did not follow are gone.
+    EndReset(Kind),
+    /// Everything that there is has been said once.
+    Synced,
+}
+
+/// The mapping's task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the mapping has stopped")]
+pub struct MappingStopped;
 
 /// Starts the task on the current runtime. It ends with [`MappingHandle::stop`].
 ///
 /// # Errors
 /// When the system gives no randomness.
 pub fn start(
-    _policy: RecordingPolicy,
-    _telemetry: Arc<Telemetry>,
+    policy: RecordingPolicy,
+    telemetry: Arc<Telemetry>,
 ) -> Result<(MappingHandle, Feed), std::io::Error> {
-    todo!()
+    let epoch = MappingEpoch(getrandom::u64().map_err(std::io::Error::other)?);
+    let (calls, called) = mpsc::channel(CALLS);
+    let (batches, fed) = mpsc::channel(BATCHES);
+    let (stop, stopped) = watch::channel(false);
+    let (synced, sync) = watch::channel(false);
+    let index = Arc::new(RwLock::new(Index::default()));
+    let objects = Objects::new(Arc::clone(&index), sync);
+    let hub = Hub::new(epoch, policy, HubLimits::default());
+    let task = Task::new(index, hub, synced, Arc::clone(&telemetry));
+    tokio::spawn(task.run(called, fed, stopped));
+    let handle = MappingHandle {
+        calls,
+        objects,
+        stop: Arc::new(stop),
+        telemetry,
+    };
+    Ok((handle, Feed { batches }))
 }
 
 impl MappingHandle {
@@ -63,10 +121,23 @@ impl MappingHandle {
     /// [`Unavailable`].
     pub async fn poll(
         &self,
-        _gateway: GatewayName,
-        _request: MappingRequest,
+        gateway: GatewayName,
+        request: MappingRequest,
     ) -> Result<Bytes, Unavailable> {
-        todo!()
+        if !self.synced() {
+            return Err(Unavailable::NotSynced);
+        }
+        let (answer, answered) = oneshot::channel();
+        let call = Call {
+            gateway,
+            request,
+            answer,
+        };
+        self.calls.try_send(call).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Unavailable::Full,
+            mpsc::error::TrySendError::Closed(_) => Unavailable::Stopping,
+        })?;
+        answered.await.unwrap_or(Err(Unavailable::Stopping))
     }
 
     /// Answers at once, for `ReportAnswer.mapping`; as a request with `no_wait`.
@@ -75,73 +146,54 @@ impl MappingHandle {
     /// [`Unavailable`].
     pub async fn poll_now(
         &self,
-        _gateway: GatewayName,
-        _request: MappingRequest,
+        gateway: GatewayName,
+        request: MappingRequest,
     ) -> Result<Bytes, Unavailable> {
-        todo!()
+        let at_once = MappingRequest {
+            no_wait: true,
+            ..request
+        };
+        self.poll(gateway, at_once).await
     }
 
     /// Questions to the index.
     #[must_use]
     pub fn objects(&self) -> Objects {
-        todo!()
+        self.objects.clone()
     }
 
     /// Whether the source has been read completely.
     #[must_use]
     pub fn synced(&self) -> bool {
-        todo!()
+        self.objects.synced()
     }
 
-    /// Waits until the source has been read completely.
+    /// Waits until the source has been read completely. Never returns if the mapping stops before.
     pub async fn until_synced(&self) {
-        todo!()
+        self.objects.until_synced().await;
     }
 
-    /// Brings the mapping's gauges up to date; to be called before own metrics are shown.
+    /// Brings the gauges of what the index holds up to date; to be called before own metrics are shown.
     pub fn observe(&self) {
-        todo!()
+        self.objects.observe(&self.telemetry);
     }
 
     /// Ends the task; held polls are answered with [`Unavailable::Stopping`].
     pub async fn stop(&self) {
-        todo!()
+        self.stop.send_replace(true);
+        self.calls.closed().await;
     }
 }
 
-impl Objects {
-    /// State of what [`Objects::may_report`] answers from; `None` until the source has synced.
-    #[must_use]
-    pub fn reach_generation(&self) -> Option<Generation> {
-        todo!()
-    }
-
-    /// Whether `gateway` routes to the Service of `target`, or did within the last 24 h. Unknown and overflow targets
-    /// are everybody's.
-    #[must_use]
-    pub fn may_report(&self, _gateway: &GatewayName, _target: &Target) -> bool {
-        todo!()
-    }
-
-    /// Whether all that `target` names exists.
-    #[must_use]
-    pub fn is_live(&self, _target: &Target) -> bool {
-        todo!()
+impl Feed {
+    /// Brings a batch; waits while the task is behind. Large batches are worked off in small ones.
+    ///
+    /// # Errors
+    /// When the mapping has stopped.
+    pub async fn send(&self, batch: Vec<Event>) -> Result<(), MappingStopped> {
+        self.batches.send(batch).await.map_err(|_| MappingStopped)
     }
 }
 
-impl gaugeway_aggregate::Reach for Objects {
-    fn generation(&self) -> Option<Generation> {
-        self.reach_generation()
-    }
-
-    fn allows(&self, gateway: &GatewayName, target: &Target) -> bool {
-        self.may_report(gateway, target)
-    }
-}
-
-impl gaugeway_aggregate::Liveness for Objects {
-    fn is_live(&self, target: &Target) -> bool {
-        Self::is_live(self, target)
-    }
-}
+#[cfg(test)]
+mod tests;

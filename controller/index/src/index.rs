@@ -60,8 +60,12 @@ pub struct Counts {
     pub pods: usize,
     /// ReplicaSets.
     pub replica_sets: usize,
-    /// HTTPRoutes and GRPCRoutes.
-    pub routes: usize,
+    /// HTTPRoutes.
+    pub http_routes: usize,
+    /// GRPCRoutes.
+    pub grpc_routes: usize,
+    /// ReferenceGrants.
+    pub grants: usize,
     /// Gateways that routes name.
     pub gateways: usize,
     /// Addresses that belong to several owners.
@@ -167,7 +171,9 @@ impl Index {
             endpoints: self.tables.slices.endpoints(),
             pods: self.tables.pods.len(),
             replica_sets: self.tables.pods.replica_sets(),
-            routes: self.routes.len(),
+            http_routes: self.routes.names(RouteKind::Http).count(),
+            grpc_routes: self.routes.names(RouteKind::Grpc).count(),
+            grants: self.routes.grant_names().count(),
             gateways: self.routes.reach.gateways(),
             shared: self.shared,
             pasts: self.history.len(),

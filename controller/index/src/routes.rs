@@ -36,10 +36,6 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    pub(crate) fn len(&self) -> usize {
-        self.records.len()
-    }
-
     pub(crate) fn names(&self, kind: RouteKind) -> impl Iterator<Item = &ObjectName> {
         let of_kind = self.records.keys().filter(move |r| r.kind == kind);
         of_kind.map(|r| &r.name)

@@ -1,0 +1,96 @@
+//! Questions to the index, from any thread.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use gaugeway_index::{Index, Kind};
+use gaugeway_wire::{GatewayName, Generation, Target};
+use tokio::sync::watch;
+
+use crate::telemetry::Telemetry;
+
+/// Questions to the index, from any thread: look-ups under a lock that its writer holds for one small batch at a time.
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    index: Arc<RwLock<Index>>,
+    synced: watch::Receiver<bool>,
+}
+
+impl Objects {
+    pub(super) fn new(index: Arc<RwLock<Index>>, synced: watch::Receiver<bool>) -> Self {
+        Self { index, synced }
+    }
+
+    /// State of what [`Objects::may_report`] answers from; `None` until the source has synced.
+    #[must_use]
+    pub fn reach_generation(&self) -> Option<Generation> {
+        self.synced().then(|| self.index().reach_generation())
+    }
+
+    /// Whether `gateway` routes to the Service of `target`, or did within the last 24 h (of this controller's life).
+    /// Unknown and overflow targets are everybody's.
+    #[must_use]
+    pub fn may_report(&self, gateway: &GatewayName, target: &Target) -> bool {
+        self.index().may_report(gateway, target)
+    }
+
+    /// Whether all that `target` names exists and some gateway routes to its Service.
+    #[must_use]
+    pub fn is_live(&self, target: &Target) -> bool {
+        self.index().is_live(target)
+    }
+
+    pub(super) fn synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    pub(super) async fn until_synced(&self) {
+        let mut synced = self.synced.clone();
+        if synced.wait_for(|synced| *synced).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(super) fn observe(&self, telemetry: &Telemetry) {
+        let counts = self.index().counts();
+        let held = [
+            (Kind::Service, counts.services),
+            (Kind::EndpointSlice, counts.slices),
+            (Kind::Pod, counts.pods),
+            (Kind::ReplicaSet, counts.replica_sets),
+            (Kind::HttpRoute, counts.http_routes),
+            (Kind::GrpcRoute, counts.grpc_routes),
+            (Kind::ReferenceGrant, counts.grants),
+        ];
+        let objects = &telemetry.source.objects;
+        for (kind, count) in held {
+            let gauge = objects.with_label_values(&[kind.as_str()]);
+            gauge.set(gauge_value(count));
+        }
+        telemetry.mapping.ambiguous.set(gauge_value(counts.shared));
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn gauge_value(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl gaugeway_aggregate::Reach for Objects {
+    fn generation(&self) -> Option<Generation> {
+        self.reach_generation()
+    }
+
+    fn allows(&self, gateway: &GatewayName, target: &Target) -> bool {
+        self.may_report(gateway, target)
+    }
+}
+
+impl gaugeway_aggregate::Liveness for Objects {
+    fn is_live(&self, target: &Target) -> bool {
+        Self::is_live(self, target)
+    }
+}

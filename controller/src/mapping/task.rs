@@ -1,0 +1,216 @@
+//! The task: calls and batches in, answers out, in the order in which they come.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use gaugeway_index::{Changes, Hub, HubCounters, Index, Ticket};
+use gaugeway_wire::{GatewayName, MappingRequest};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use tracing::warn;
+
+use super::{Event, Unavailable, clock::Clock, objects::gauge_value};
+use crate::telemetry::Telemetry;
+
+/// Events applied under one lock, at most: well under a millisecond.
+const CHUNK: usize = 64;
+/// Problems of objects logged per batch, at most.
+const LOGGED_ISSUES: usize = 20;
+/// How often what lingers and who is silent is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A poll.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) gateway: GatewayName,
+    pub(super) request: MappingRequest,
+    pub(super) answer: oneshot::Sender<Result<Bytes, Unavailable>>,
+}
+
+pub(super) struct Task {
+    index: Arc<RwLock<Index>>,
+    hub: Hub,
+    clock: Clock,
+    waiting: HashMap<Ticket, oneshot::Sender<Result<Bytes, Unavailable>>>,
+    tickets: u64,
+    synced: watch::Sender<bool>,
+    telemetry: Arc<Telemetry>,
+    counted: HubCounters,
+}
+
+impl Task {
+    pub(super) fn new(
+        index: Arc<RwLock<Index>>,
+        hub: Hub,
+        synced: watch::Sender<bool>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self {
+            index,
+            hub,
+            clock: Clock::start(),
+            waiting: HashMap::new(),
+            tickets: 0,
+            synced,
+            telemetry,
+            counted: HubCounters::default(),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut calls: mpsc::Receiver<Call>,
+        mut batches: mpsc::Receiver<Vec<Event>>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wake = self.hub.next_wake().map(|m| self.clock.instant(m));
+            tokio::select! {
+                biased;
+                // An error means that every handle is gone: nobody could ask any more.
+                _ = stop.changed() => break,
+                () = until(wake) => {}
+                Some(call) = calls.recv() => self.call(call),
+                Some(batch) = batches.recv() => self.batch(batch).await,
+                _ = tick.tick() => self.pass_time(),
+            }
+            self.answer();
+        }
+        self.end();
+    }
+
+    fn call(&mut self, call: Call) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.waiting.insert(ticket, call.answer);
+        let now = self.clock.now();
+        let index = read(&self.index);
+        self.hub
+            .on_request(&index, now, ticket, &call.gateway, &call.request);
+    }
+
+    /// In small parts, so that neither calls nor the index's other readers wait long.
+    async fn batch(&mut self, batch: Vec<Event>) {
+        let mut logged = 0;
+        let mut events = batch.into_iter().peekable();
+        while events.peek().is_some() {
+            let changes = self.apply(events.by_ref().take(CHUNK));
+            for issue in changes.issues() {
+                logged += 1;
+                if logged <= LOGGED_ISSUES {
+                    warn!("{issue}");
+                }
+            }
+            self.tell(&changes);
+            self.answer();
+            tokio::task::yield_now().await;
+        }
+        if let Some(more) = logged.checked_sub(LOGGED_ISSUES)
+            && more > 0
+        {
+            warn!(more, "more objects have parts that cannot be used");
+        }
+    }
+
+    fn apply(&mut self, events: impl Iterator<Item = Event>) -> Changes {
+        let now = self.clock.now();
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = Changes::default();
+        for event in events {
+            match event {
+                Event::Apply(object) => changes.merge(index.apply(&object, now)),
+                Event::Delete(id) => changes.merge(index.delete(&id, now)),
+                Event::BeginReset(kind) => index.begin_reset(kind),
+                Event::EndReset(kind) => changes.merge(index.end_reset(kind, now)),
+                Event::Synced => {
+                    if !self.synced.send_replace(true) {
+                        index.forget_changes();
+                        self.telemetry.source.synced.set(1);
+                    }
+                }
+            }
+        }
+        changes
+    }
+
+    fn tell(&mut self, changes: &Changes) {
+        let now = self.clock.now();
+        let index = read(&self.index);
+        self.hub.on_change(&index, changes, now);
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.clock.now();
+        let changes = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.advance(now)
+        };
+        self.tell(&changes);
+        self.hub.forget_silent(now);
+    }
+
+    /// Sends what is to be sent. A caller that has gone is told again when it asks again: its answer stays unconfirmed.
+    fn answer(&mut self) {
+        self.hub.advance(self.clock.now());
+        for reply in self.hub.take_replies() {
+            if let Some(answer) = self.waiting.remove(&reply.ticket) {
+                let result = reply.answer.map(Bytes::from);
+                let _ = answer.send(result.map_err(|_| Unavailable::Full));
+            }
+        }
+        self.observe();
+    }
+
+    fn observe(&mut self) {
+        let metrics = &self.telemetry.mapping;
+        let counts = self.hub.counts();
+        metrics.vms.set(gauge_value(counts.vms));
+        metrics.keys.set(gauge_value(counts.subscriptions));
+        metrics.held.set(gauge_value(counts.held));
+        let generation = i64::try_from(self.hub.generation().0);
+        metrics.generation.set(generation.unwrap_or(i64::MAX));
+        for lag in self.hub.take_lags() {
+            metrics
+                .lag
+                .observe(Duration::from_nanos(lag.0).as_secs_f64());
+        }
+        let (now, before) = (self.hub.counters(), self.counted);
+        metrics.answers.inc_by(now.answers - before.answers);
+        for (bound, increase) in [
+            ("vms", now.refused_vms - before.refused_vms),
+            ("keys", now.refused_keys - before.refused_keys),
+        ] {
+            if increase > 0 {
+                metrics.refused.with_label_values(&[bound]).inc_by(increase);
+            }
+        }
+        self.counted = now;
+    }
+
+    fn end(&mut self) {
+        for ticket in self.hub.stop() {
+            if let Some(answer) = self.waiting.remove(&ticket) {
+                let _ = answer.send(Err(Unavailable::Stopping));
+            }
+        }
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn read(index: &RwLock<Index>) -> RwLockReadGuard<'_, Index> {
+    index.read().unwrap_or_else(PoisonError::into_inner)
+}
