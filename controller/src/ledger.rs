@@ -1,15 +1,41 @@
 //! The ledger's shell: a dedicated writer thread that owns the aggregate, its log and its snapshots.
+//!
+//! Reports are taken in batches: decoded, applied, written to the log with one `write(2)`, and only then answered; what
+//! a scrape shows is in the log too. No fsync per batch: a killed process loses nothing that it has written.
+//!
+//! A log of our own, because the ledger needs append, replay and an atomic snapshot of one value: an embedded store
+//! (redb, fjall, SQLite) would keep every series a second time, pay a tree update per series instead of one append
+//! per batch, and would still leave what a damaged or full disk means to the totals for us to decide.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod directory;
+mod disk;
+mod durable;
+mod frame;
+mod header;
+mod queue;
+mod recovery;
+mod start;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use gaugeway_aggregate::{ChangeNumber, DataplaneUrls, Liveness, Reach, Snapshot, View};
+use gaugeway_aggregate::{ChangeNumber, DataplaneUrls, Liveness, Reach, Refused, Snapshot, View};
 use gaugeway_wire::{
     DecodeError, Fingerprint, GatewayName, Layout, LedgerEpoch, MappingRequest, Nanos, Seq,
     UnixNanos,
 };
-
-use crate::telemetry::Telemetry;
+use queue::Queue;
+pub use start::start;
+use tokio::sync::oneshot;
+use writer::Command;
 
 /// What the ledger is told.
 #[derive(Clone)]
@@ -25,7 +51,7 @@ pub struct LedgerConfig {
     /// A series of a target that is gone is dropped after this long without a change.
     pub series_expiry: Duration,
     /// `kong_upstream_latency_ms` as well: value of its `dataplane_url` label per gateway.
-    pub kong: Option<Arc<dyn Fn(&GatewayName) -> String + Send + Sync>>,
+    pub kong: Option<DataplaneUrls>,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
 }
@@ -34,9 +60,12 @@ pub struct LedgerConfig {
 pub trait Objects: Reach + Liveness + Send + Sync {}
 impl<T: Reach + Liveness + Send + Sync> Objects for T {}
 
-/// Talks to the ledger's thread. Cheap to clone.
-#[derive(Clone)]
-pub struct LedgerHandle {}
+/// Talks to the ledger's thread. Cheap to clone. The thread ends, with a last snapshot, when the last handle is gone.
+#[derive(Clone, Debug)]
+pub struct LedgerHandle {
+    queue: Queue,
+    durability: Arc<Mutex<Durability>>,
+}
 
 /// What a report call brought, for `ReportAnswer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +84,7 @@ pub struct ReportOutcome {
     pub span: Option<Nanos>,
 }
 
-/// Why a report call was refused; it changed nothing.
+/// Why a report call was refused; its report was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
     /// Not a report call. Final for the filter (400).
@@ -76,11 +105,11 @@ pub enum ReportError {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another process uses the directory.
-    #[error("{0}: another controller uses this state directory; give each its own")]
+    #[error("{0:?}: another controller uses this state directory; give each its own")]
     Locked(PathBuf),
     /// The directory cannot be used.
     #[error(
-        "{0}: {1}; make the state directory writable for this user, or name another with --state-dir"
+        "{0:?}: {1}; make the state directory usable for this user, or name another with --state-dir"
     )]
     Directory(PathBuf, std::io::Error),
     /// No thread, no randomness.
@@ -114,50 +143,76 @@ pub enum Durability {
     Degraded(String),
 }
 
-/// Starts the ledger: recovers what the state directory holds and starts the writer thread. Blocks while it reads.
-///
-/// # Errors
-/// [`StartError`]. Corrupt files are none: they are set aside and reported.
-pub fn start(
-    _config: LedgerConfig,
-    _objects: Arc<dyn Objects>,
-    _telemetry: Arc<Telemetry>,
-) -> Result<LedgerHandle, StartError> {
-    todo!()
-}
-
 impl LedgerHandle {
     /// Applies one call's report (exactly once) and definitions; answers when they are in the log.
     ///
     /// # Errors
-    /// [`ReportError`]; nothing was changed.
+    /// [`ReportError`]. Definitions that came with a refused report may have been taken: they are facts by themselves.
     pub async fn report(
         &self,
-        _gateway: GatewayName,
-        _call: Bytes,
+        gateway: GatewayName,
+        call: Bytes,
     ) -> Result<ReportOutcome, ReportError> {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        self.queue.report(gateway, call, reply)?;
+        answer.await.unwrap_or(Err(ReportError::Stopped))
     }
 
     /// The totals for one scraper. Waits for at most one batch of reports; `None` when the ledger has stopped or too
     /// many scrapes wait.
-    pub async fn scrape(&self, _scraper: Scraper) -> Option<Scrape> {
-        todo!()
+    pub async fn scrape(&self, scraper: Scraper) -> Option<Scrape> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.read(|permit| Command::Scrape {
+            scraper,
+            reply,
+            permit,
+        })?;
+        answer.await.ok()
     }
 
     /// To be called when the body of a scrape was sent completely: what was new in it is then known to its scraper.
-    pub fn delivered(&self, _scraper: Scraper, _change: ChangeNumber) {
-        todo!()
+    pub fn delivered(&self, scraper: Scraper, change: ChangeNumber) {
+        // When the queue is full the scraper is shown the same again: no harm.
+        let _ = self.queue.read(|permit| Command::Delivered {
+            scraper,
+            change,
+            permit,
+        });
     }
 
     /// Whether acknowledged reports survive a restart.
     #[must_use]
     pub fn durability(&self) -> Durability {
-        todo!()
+        let durability = self.durability.lock();
+        durability.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets what is due now, instead of within ten seconds; for tests with a clock of their own.
+    pub async fn sweep(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.queue.control(Command::Sweep(reply)) {
+            let _ = done.await;
+        }
     }
 
     /// Applies what is queued, writes a last snapshot, ends the thread.
     pub async fn stop(&self) {
-        todo!()
+        let (reply, done) = oneshot::channel();
+        if self.queue.control(Command::Stop(reply)) {
+            let _ = done.await;
+        }
     }
 }
+
+impl From<Refused> for ReportError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::ForeignVm => Self::ForeignVm,
+            Refused::TooManyVms => Self::Busy("too many worker VMs are known"),
+            Refused::TooManyGateways => Self::Busy("too many gateways are known"),
+            Refused::NotSynced => Self::Busy(NOT_SYNCED),
+        }
+    }
+}
+
+const NOT_SYNCED: &str = "the controller has not read all objects yet";

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use axum::Router;
+use gaugeway_aggregate::DataplaneUrls;
 use gaugeway_wire::{GatewayName, UnixNanos};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet};
@@ -167,7 +168,9 @@ async fn start_ledger(
         layout: config.recording.wire.layout(),
         max_series: config.series.max,
         series_expiry: config.series.expiry,
-        kong: config.kong_metric.then(|| Arc::new(kong_url) as _),
+        kong: config
+            .kong_metric
+            .then(|| DataplaneUrls(Arc::new(kong_url))),
         clock: Arc::new(wall_clock),
     };
     let (objects, telemetry) = (Arc::new(mapping.objects()), Arc::clone(telemetry));

@@ -99,6 +99,10 @@ pub struct LedgerMetrics {
     pub snapshots: IntCounterVec,
     /// Files set aside at start because they were foreign or corrupt.
     pub set_aside: IntCounter,
+    /// Unfinished ends of logs that were cut off at start.
+    pub torn: IntCounter,
+    /// Definitions that are none, or that their gateway cannot make.
+    pub refused_definitions: IntCounter,
     /// Span of an applied report.
     pub span: Histogram,
     /// Time to write a scrape's aggregated part.
@@ -279,6 +283,14 @@ impl LedgerMetrics {
             set_aside: r.int_counter(
                 "gaugeway_ledger_files_set_aside_total",
                 "Ledger files set aside at start because they were foreign or corrupt.",
+            )?,
+            torn: r.int_counter(
+                "gaugeway_ledger_torn_tails_total",
+                "Unfinished ends of the ledger's log cut off at start; they were never acknowledged.",
+            )?,
+            refused_definitions: r.int_counter(
+                "gaugeway_refused_definitions_total",
+                "Definitions of targets refused: of another fingerprint, with labels the gateway cannot define, or too many.",
             )?,
             span: r.histogram(
                 "gaugeway_report_span_seconds",

@@ -1,0 +1,242 @@
+//! Exactly once, restarts in place, expiry, what scrapers see.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use gaugeway_wire::{ClassicBounds, GatewayName, Layout, Nanos, Schema, Seq};
+
+use super::rig::*;
+use crate::ledger::{Durability, ReportError, StartError};
+
+#[tokio::test]
+async fn a_report_counts_once() {
+    let world = World::new();
+    let ledger = start(None, &world);
+    let first = ledger.report(call(1, 1, &[("a", 3)])).await;
+    assert_eq!(
+        (first.seq, first.span),
+        (Seq(1), Some(Nanos(5_000_000_000)))
+    );
+    let again = ledger.report(call(1, 1, &[("a", 3)])).await;
+    assert_eq!((again.seq, again.span), (Seq(1), None));
+    assert_eq!(again.ledger_epoch, first.ledger_epoch);
+    ledger.report(call(1, 2, &[("a", 4)])).await;
+    assert_eq!(ledger.requests().await, 7);
+    assert_eq!(ledger.handle.durability(), Durability::MemoryOnly);
+}
+
+#[tokio::test]
+async fn counts_wait_for_their_definition_and_it_is_asked_for() {
+    let world = World::new();
+    let ledger = start(None, &world);
+    let fingerprint = target("a").fingerprint();
+    for seq in 1..=2 {
+        let outcome = ledger.report(call_with(1, seq, &[("a", 3)], false)).await;
+        assert_eq!(outcome.undefined, [fingerprint]);
+    }
+    let lost_answer = ledger.report(call_with(1, 2, &[("a", 3)], false)).await;
+    assert_eq!(lost_answer.undefined, [fingerprint]);
+    assert_eq!(ledger.requests().await, 0);
+    let outcome = ledger.report(call(1, 3, &[("a", 1)])).await;
+    assert!(outcome.undefined.is_empty());
+    assert_eq!(ledger.requests().await, 7);
+}
+
+#[tokio::test]
+async fn hostile_calls_are_refused_and_change_nothing() {
+    let world = World::new();
+    let ledger = start(None, &world);
+    ledger.report(call(1, 1, &[("a", 3)])).await;
+    let before = ledger.text().await;
+    let other = GatewayName::try_new("evil/edge").unwrap();
+    let stolen = ledger.handle.report(other, call(1, 2, &[("a", 3)])).await;
+    assert_eq!(stolen, Err(ReportError::ForeignVm));
+    let good = call(1, 2, &[("a", 3)]);
+    for cut in 1..good.len() {
+        let result = ledger.handle.report(gateway(), good.slice(..cut)).await;
+        if let Ok(outcome) = result {
+            // Cut between fields: a whole call of fewer definitions, or the report itself.
+            ledger.report(good.clone()).await;
+            assert_eq!(outcome.seq, Seq(2));
+            return;
+        }
+        assert!(matches!(result, Err(ReportError::Undecodable(_))), "{cut}");
+        assert_eq!(ledger.text().await, before);
+    }
+}
+
+#[tokio::test]
+async fn until_the_source_has_synced_reports_are_sent_back() {
+    let world = World::new();
+    world.synced.store(false, Ordering::SeqCst);
+    let ledger = start(None, &world);
+    let early = ledger
+        .handle
+        .report(gateway(), call(1, 1, &[("a", 3)]))
+        .await;
+    assert!(matches!(early, Err(ReportError::Busy(_))));
+    world.synced.store(true, Ordering::SeqCst);
+    ledger.report(call(1, 1, &[("a", 3)])).await;
+    assert_eq!(ledger.requests().await, 3);
+}
+
+#[tokio::test]
+async fn what_a_gateway_does_not_reach_is_dropped_and_counted() {
+    let world = World::new();
+    world.reachable.store(false, Ordering::SeqCst);
+    let ledger = start(None, &world);
+    let outcome = ledger.report(call(1, 1, &[("a", 3)])).await;
+    assert_eq!((outcome.rejected_series, outcome.seq), (1, Seq(1)));
+    world.reachable.store(true, Ordering::SeqCst);
+    let outcome = ledger.report(call(1, 2, &[("a", 4)])).await;
+    assert_eq!(outcome.rejected_series, 0);
+    assert_eq!(ledger.requests().await, 4);
+}
+
+#[tokio::test]
+async fn a_restart_in_place_goes_on_as_if_nothing_had_been() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let ledger = start(Some(dir.path()), &world);
+    let first = ledger.report(call(1, 1, &[("a", 3), ("b", 1)])).await;
+    ledger.report(call_with(2, 1, &[("c", 5)], false)).await;
+    let text = ledger.text().await;
+    assert_eq!(ledger.handle.durability(), Durability::Logged);
+    let killed = copy(dir.path());
+    ledger.handle.stop().await;
+    for dir in [killed.path(), dir.path()] {
+        let ledger = start(Some(dir), &world);
+        assert_eq!(ledger.text().await, text);
+        let resent = ledger.report(call(1, 1, &[("a", 3), ("b", 1)])).await;
+        assert_eq!(
+            (resent.span, resent.ledger_epoch),
+            (None, first.ledger_epoch)
+        );
+        let defined = ledger.report(call(2, 2, &[("c", 1)])).await;
+        assert!(defined.span.is_some());
+        assert_eq!(ledger.requests().await, 10);
+        ledger.handle.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn many_restarts_are_folded_into_a_snapshot() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let mut kept = copy(dir.path());
+    for seq in 1..=40 {
+        let ledger = start(Some(kept.path()), &world);
+        ledger.report(call(1, seq, &[("a", 1)])).await;
+        assert_eq!(ledger.requests().await, seq);
+        let next = copy(kept.path());
+        ledger.handle.stop().await;
+        kept = next;
+    }
+    assert!(files(kept.path(), "log-").len() <= 17);
+    assert_eq!(files(kept.path(), "snapshot-").len(), 1);
+}
+
+#[tokio::test]
+async fn a_state_directory_has_one_user() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let ledger = start(Some(dir.path()), &world);
+    let telemetry = crate::Telemetry::try_new("test").unwrap();
+    let second = crate::ledger::start(config(Some(dir.path()), &world), world.clone(), telemetry);
+    assert!(matches!(second, Err(StartError::Locked(_))));
+    ledger.handle.stop().await;
+    let stopped = ledger.handle.report(gateway(), call(1, 1, &[])).await;
+    assert_eq!(stopped, Err(ReportError::Stopped));
+    assert!(
+        ledger
+            .handle
+            .scrape(crate::ledger::Scraper("x".into()))
+            .await
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_changed_configuration_is_part_of_the_log() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let ledger = start(Some(dir.path()), &world);
+    ledger.report(call(1, 1, &[("a", 3)])).await;
+    let killed = copy(dir.path());
+    drop(ledger);
+    let mut changed = config(Some(killed.path()), &world);
+    changed.layout = Layout {
+        schema: Schema::try_new(1).unwrap(),
+        bounds: ClassicBounds::try_new(vec![Nanos::from_millis(5), Nanos::from_millis(10)])
+            .unwrap(),
+    };
+    changed.max_series = 1;
+    let disk = || std::sync::Arc::new(crate::ledger::disk::RealDisk);
+    let ledger = start_with(changed.clone(), &world, disk());
+    ledger.report(call(1, 2, &[("a", 1), ("b", 9)])).await;
+    let text = ledger.text().await;
+    assert!(
+        text.contains(r#"kubernetes_service="cart",le="0.01"} 4"#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#"kubernetes_service="overflow",le="0.01"} 9"#),
+        "{text}"
+    );
+    assert_eq!(ledger.telemetry.ledger.rebucketed.get(), 10);
+    assert_eq!(ledger.telemetry.ledger.overflow_requests.get(), 9);
+    let again = copy(killed.path());
+    changed.state_dir = Some(again.path().to_owned());
+    let ledger = start_with(changed, &world, disk());
+    assert_eq!(ledger.text().await, text);
+}
+
+#[tokio::test]
+async fn a_dead_pods_series_is_seen_twice_and_goes() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let ledger = start(Some(dir.path()), &world);
+    ledger.report(call(1, 1, &[("a", 3)])).await;
+    ledger.text_for("prometheus", true).await;
+    ledger.report(call(1, 2, &[("short", 5)])).await;
+    world.live.store(false, Ordering::SeqCst);
+    let born = ledger.text_for("prometheus", true).await;
+    assert!(born.contains("kubernetes_pod=\"short\""));
+    assert_eq!(requests(&born), 3, "new to this scraper: at 0 first");
+    assert_eq!(
+        ledger.requests().await,
+        8,
+        "a scraper never seen gets the real values"
+    );
+    let killed = copy(dir.path());
+    world.pass(301);
+    ledger.handle.sweep().await;
+    assert_eq!(
+        requests(&ledger.text_for("prometheus", true).await),
+        5,
+        "the older one went"
+    );
+    ledger.handle.sweep().await;
+    assert_eq!(ledger.requests().await, 0);
+    assert_eq!(ledger.telemetry.ledger.expired.get(), 2);
+    let restarted = copy(dir.path());
+    let after = start(Some(restarted.path()), &world);
+    assert_eq!(after.text().await, ledger.text().await);
+    let before = start(Some(killed.path()), &world);
+    let second = before.text_for("prometheus", false).await;
+    assert_eq!(
+        requests(&second),
+        8,
+        "what a scraper saw is known after a restart"
+    );
+}
+
+#[tokio::test]
+async fn a_definition_that_lies_is_counted_and_the_report_is_applied() {
+    let world = World::new();
+    let ledger = start(None, &world);
+    let mut body = call_with(1, 1, &[("a", 3)], false).to_vec();
+    let lie = gaugeway_wire::TargetDefinition {
+        fingerprint: target("a").fingerprint(),
+        target: &target("b").encode(),
+    };
+    gaugeway_wire::ReportCall::encode(&[], [lie].into_iter(), None, &mut body);
+    let outcome = ledger.report(Bytes::from(body)).await;
+    assert_eq!(outcome.undefined, [target("a").fingerprint()]);
+    assert_eq!(ledger.telemetry.ledger.refused_definitions.get(), 1);
+}

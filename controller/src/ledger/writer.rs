@@ -1,0 +1,401 @@
+//! The writer thread: takes what is queued in batches, applies it, logs it, answers.
+//!
+//! **Invariant**: nothing is answered, and nothing is shown, that is not in the log (unless the log is degraded).
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gaugeway_aggregate::{
+    Aggregate, Applied, ChangeNumber, DataplaneUrls, DefineError, Liveness, journal,
+};
+use gaugeway_wire::{
+    GatewayName, LedgerEpoch, Report, ReportCall, Seq, TargetDefinition, UnixNanos,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    Durability, LedgerConfig, NOT_SYNCED, Objects, ReportError, ReportOutcome, Scrape, Scraper,
+    durable::{Durable, Finished},
+    frame,
+    queue::Permit,
+    start::Ledger,
+};
+use crate::telemetry::Telemetry;
+
+/// Commands of one batch.
+const BATCH: usize = 256;
+/// Between two looks for what is due.
+const SWEEP: Duration = Duration::from_secs(10);
+/// Between two looks at a snapshot that is being written, or that may be due.
+const TICK: Duration = Duration::from_secs(1);
+/// A worker VM is shown as alive for this long after a report, in seconds.
+const ALIVE_SECONDS: u64 = 90;
+
+type Reply<T> = oneshot::Sender<T>;
+type Outcome = Result<ReportOutcome, ReportError>;
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Report {
+        gateway: GatewayName,
+        call: Bytes,
+        reply: Reply<Outcome>,
+        permits: (Permit, Permit),
+    },
+    Scrape {
+        scraper: Scraper,
+        reply: Reply<Scrape>,
+        permit: Permit,
+    },
+    Delivered {
+        scraper: Scraper,
+        change: ChangeNumber,
+        permit: Permit,
+    },
+    Sweep(Reply<()>),
+    Stop(Reply<()>),
+}
+
+pub(super) struct Writer {
+    aggregate: Aggregate,
+    epoch: LedgerEpoch,
+    durable: Option<Durable>,
+    objects: Arc<dyn Objects>,
+    telemetry: Arc<Telemetry>,
+    durability: Arc<Mutex<Durability>>,
+    kong: Option<DataplaneUrls>,
+    clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
+    /// One record, and the batch's frames.
+    record: Vec<u8>,
+    frames: Vec<u8>,
+    next_sweep: Instant,
+}
+
+/// What waits for the batch to be logged.
+#[derive(Default)]
+struct Waiting {
+    reports: Vec<(Reply<Outcome>, Outcome)>,
+    scrapes: Vec<(Reply<Scrape>, Scraper)>,
+    done: Vec<Reply<()>>,
+    stop: Vec<Reply<()>>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        ledger: Ledger,
+        config: LedgerConfig,
+        objects: Arc<dyn Objects>,
+        telemetry: Arc<Telemetry>,
+        durability: Arc<Mutex<Durability>>,
+    ) -> Self {
+        let writer = Self {
+            aggregate: ledger.aggregate,
+            epoch: ledger.epoch,
+            durable: ledger.durable,
+            objects,
+            telemetry,
+            durability,
+            kong: config.kong,
+            clock: config.clock,
+            record: Vec::new(),
+            frames: Vec::new(),
+            next_sweep: Instant::now() + SWEEP,
+        };
+        writer.publish();
+        writer
+    }
+
+    pub(super) fn run(mut self, commands: Receiver<Command>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            match commands.recv_timeout(TICK) {
+                Ok(command) => batch.push(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            batch.extend(commands.try_iter().take(BATCH - 1));
+            let stop = self.process(batch.drain(..));
+            self.maintain(Instant::now());
+            if !stop.is_empty() {
+                drop(commands);
+                self.close();
+                return stop.into_iter().for_each(|reply| answer(reply, ()));
+            }
+        }
+        self.close();
+    }
+
+    /// Applies a batch, logs it, answers it; gives back who waits for the thread's end.
+    fn process(&mut self, batch: impl Iterator<Item = Command>) -> Vec<Reply<()>> {
+        let mut waiting = Waiting::default();
+        // Places in the queue are free again when the batch is done, not before.
+        let _permits: Vec<_> = batch
+            .map(|command| self.take(command, &mut waiting))
+            .collect();
+        self.log();
+        for (reply, outcome) in waiting.reports {
+            answer(reply, outcome);
+        }
+        for (reply, scraper) in waiting.scrapes {
+            answer(reply, self.scrape(&scraper));
+        }
+        for reply in waiting.done {
+            answer(reply, ());
+        }
+        waiting.stop
+    }
+
+    fn take(&mut self, command: Command, waiting: &mut Waiting) -> [Option<Permit>; 2] {
+        match command {
+            Command::Report {
+                gateway,
+                call,
+                reply,
+                permits: (one, bytes),
+            } => {
+                let outcome = self.report(&gateway, &call);
+                waiting.reports.push((reply, outcome));
+                [Some(one), Some(bytes)]
+            }
+            Command::Scrape {
+                scraper,
+                reply,
+                permit,
+            } => {
+                waiting.scrapes.push((reply, scraper));
+                [Some(permit), None]
+            }
+            Command::Delivered {
+                scraper,
+                change,
+                permit,
+            } => {
+                self.delivered(&scraper, change);
+                [Some(permit), None]
+            }
+            Command::Sweep(reply) => {
+                self.sweep();
+                waiting.done.push(reply);
+                [None, None]
+            }
+            Command::Stop(reply) => {
+                waiting.stop.push(reply);
+                [None, None]
+            }
+        }
+    }
+
+    fn report(&mut self, gateway: &GatewayName, call: &[u8]) -> Outcome {
+        let call = ReportCall::decode(call)?;
+        let report = Some(call.report).filter(|report| !report.is_empty());
+        let decoded = report.map(Report::decode).transpose()?;
+        if self.objects.generation().is_none() {
+            return Err(ReportError::Busy(NOT_SYNCED));
+        }
+        let now = (self.clock)();
+        for definition in call.definitions() {
+            self.define(gateway, &definition, now);
+        }
+        let mut outcome = ReportOutcome {
+            ledger_epoch: self.epoch,
+            seq: Seq(0),
+            undefined: Vec::new(),
+            rejected_series: 0,
+            mapping: None,
+            span: None,
+        };
+        if let Some(report) = decoded {
+            let objects = Arc::clone(&self.objects);
+            let applied = self.aggregate.apply(gateway, &report, &*objects, now)?;
+            if applied.fresh {
+                journal::report(
+                    &mut self.record,
+                    gateway,
+                    call.report,
+                    &applied.rejected,
+                    now,
+                );
+                self.frame();
+            }
+            self.count(gateway, &report, &applied);
+            outcome.seq = applied.seq;
+            outcome.span = applied.fresh.then_some(applied.span);
+            outcome.rejected_series = applied.rejected_series;
+            outcome.undefined = applied.undefined;
+        }
+        outcome.mapping = call.mapping;
+        Ok(outcome)
+    }
+
+    /// A definition is best effort: a bad one is counted, and does not hold up the report it came with.
+    fn define(&mut self, gateway: &GatewayName, definition: &TargetDefinition<'_>, now: UnixNanos) {
+        let objects = Arc::clone(&self.objects);
+        let of = self.telemetry.gateways.get(gateway);
+        match self.aggregate.define(gateway, definition, &*objects, now) {
+            Ok(defined) if defined.fresh => {
+                let target = definition.target;
+                journal::definition(&mut self.record, gateway, target, defined.allowed, now);
+                self.frame();
+                if !defined.allowed {
+                    of.rejected_series.inc();
+                }
+                let overflow = &self.telemetry.ledger.overflow_requests;
+                overflow.inc_by(defined.overflow_requests);
+            }
+            Ok(_) | Err(DefineError::NotSynced) => {}
+            Err(error) => {
+                self.telemetry.ledger.refused_definitions.inc();
+                tracing::debug!(%gateway, %error, "refused a definition");
+            }
+        }
+    }
+
+    fn count(&self, gateway: &GatewayName, report: &Report<'_>, applied: &Applied) {
+        let of = self.telemetry.gateways.get(gateway);
+        if !applied.fresh {
+            of.duplicates.inc();
+            return;
+        }
+        of.reports.inc();
+        of.series.inc_by(applied.series);
+        of.requests.inc_by(applied.requests);
+        of.rejected_series.inc_by(applied.rejected_series);
+        of.undefined_requests.inc_by(applied.undefined_requests);
+        for (event, increase) in report.counters() {
+            of.event(event, increase);
+        }
+        let ledger = &self.telemetry.ledger;
+        ledger.overflow_requests.inc_by(applied.overflow_requests);
+        ledger.rebucketed.inc_by(applied.rebucketed_samples);
+        ledger
+            .span
+            .observe(Duration::from_nanos(applied.span.0).as_secs_f64());
+    }
+
+    fn scrape(&mut self, scraper: &Scraper) -> Scrape {
+        let (snapshot, view) = self.aggregate.scrape(&scraper.0, (self.clock)());
+        Scrape {
+            snapshot,
+            view,
+            kong: self.kong.clone(),
+        }
+    }
+
+    fn delivered(&mut self, scraper: &Scraper, change: ChangeNumber) {
+        let now = (self.clock)();
+        self.aggregate.delivered(&scraper.0, change, now);
+        journal::delivered(&mut self.record, &scraper.0, change, now);
+        self.frame();
+    }
+
+    /// Forgets what is due, and shows where the ledger stands.
+    fn sweep(&mut self) {
+        let now = (self.clock)();
+        let objects = Arc::clone(&self.objects);
+        let liveness: &dyn Liveness = &*objects;
+        let synced = objects.generation().is_some();
+        let swept = self.aggregate.sweep(synced.then_some(liveness), now);
+        if !swept.is_empty() {
+            journal::sweep(&mut self.record, &swept, now);
+            self.frame();
+        }
+        let ledger = &self.telemetry.ledger;
+        ledger.expired.inc_by(swept.series.len() as u64);
+        ledger.overflow_requests.inc_by(swept.overflow_requests);
+        let since = UnixNanos(now.0.saturating_sub(ALIVE_SECONDS * 1_000_000_000));
+        for (gateway, vms) in self.aggregate.worker_vms(since) {
+            self.telemetry.gateways.get(&gateway).vms.set(gauge(vms));
+        }
+    }
+
+    /// Puts the record into the batch's frames.
+    fn frame(&mut self) {
+        if self.durable.is_some() {
+            frame::put(&mut self.frames, &self.record);
+        }
+        self.record.clear();
+    }
+
+    fn log(&mut self) {
+        if let Some(durable) = &mut self.durable {
+            durable.append(&self.frames);
+        }
+        self.frames.clear();
+    }
+
+    fn maintain(&mut self, now: Instant) {
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            self.sweep();
+            self.log();
+        }
+        if let Some(durable) = &mut self.durable {
+            let mut finished = durable.poll();
+            if finished.is_none() && durable.wants_save(now) {
+                let save_point = self.aggregate.save_point((self.clock)());
+                finished = durable.save(save_point, now);
+            }
+            if let Some(finished) = finished {
+                self.saved(&finished);
+            }
+        }
+        self.publish();
+    }
+
+    fn close(&mut self) {
+        if let Some(durable) = &mut self.durable {
+            let save_point = self.aggregate.save_point((self.clock)());
+            let finished = durable.close(&save_point);
+            self.saved(&finished);
+        }
+    }
+
+    fn saved(&self, finished: &Finished) {
+        let result = match finished {
+            Ok(()) => "ok",
+            Err(error) => {
+                tracing::error!(%error, "a snapshot of the ledger could not be written");
+                "error"
+            }
+        };
+        let snapshots = &self.telemetry.ledger.snapshots;
+        snapshots.with_label_values(&[result]).inc();
+    }
+
+    fn publish(&self) {
+        let ledger = &self.telemetry.ledger;
+        ledger.series.set(gauge(self.aggregate.series_len() as u64));
+        let durable = self.durable.as_ref();
+        ledger
+            .log_bytes
+            .set(gauge(durable.map_or(0, Durable::log_bytes)));
+        let now = match durable.map(Durable::degraded) {
+            None => Durability::MemoryOnly,
+            Some(None) => Durability::Logged,
+            Some(Some(error)) => Durability::Degraded(error.to_owned()),
+        };
+        ledger
+            .degraded
+            .set(i64::from(matches!(now, Durability::Degraded(_))));
+        let mut shown = self
+            .durability
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *shown = now;
+    }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Who no longer waits needs no answer.
+fn answer<T>(reply: Reply<T>, value: T) {
+    drop(reply.send(value));
+}
