@@ -58,6 +58,14 @@ pub(crate) enum Memory<'a> {
     Before(Moment, &'a [Backend]),
 }
 
+/// Owners that there were and are no more; all of them if others only joined. An address that moves may belong to both
+/// for a moment, and its previous owner is the one that it left.
+fn departed(before: Backends, after: &[Backend]) -> Backends {
+    let stays = |b: &Backend| after.iter().any(|a| a.same_owner(b));
+    let gone: Backends = before.iter().filter(|b| !stays(b)).cloned().collect();
+    if gone.is_empty() { before } else { gone }
+}
+
 impl History {
     pub(crate) fn len(&self) -> usize {
         self.pasts.len()
@@ -82,7 +90,7 @@ impl History {
             (false, gone) => {
                 let past = Past {
                     since: now,
-                    owners: before,
+                    owners: departed(before, after),
                     taken: !gone,
                 };
                 self.pasts.insert(key, past);

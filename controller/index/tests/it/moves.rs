@@ -37,6 +37,26 @@ fn an_address_that_moves_says_since_when_and_whose_it_was() {
 }
 
 #[test]
+fn an_address_that_belongs_to_both_for_a_moment_left_the_former_owner() {
+    let mut index = index(&[
+        slice("shop", "b-1", "b", &["80"], &["10.0.0.1=b-0"]),
+        route("shop", "web", EDGE, &[&["a", "b"]]),
+    ]);
+    let _ = index.apply(
+        &slice("shop", "a-1", "a", &["80"], &["10.0.0.1=a-0"]),
+        at(10),
+    );
+    let joined = resolve(&index, KEY, at(11));
+    assert_eq!(joined.candidates.len(), 2);
+    assert_eq!(previous(&joined).as_deref(), Some("shop b-0 b 80"));
+    let _ = index.apply(&slice("shop", "b-1", "b", &["80"], &[]), at(12));
+    let found = resolve(&index, KEY, at(13));
+    assert_eq!(owners(&index, KEY, at(13)), ["shop a-0 a 80"]);
+    assert_eq!(since(&found), Some(at(12)));
+    assert_eq!(previous(&found).as_deref(), Some("shop b-0 b 80"));
+}
+
+#[test]
 fn an_address_without_an_owner_lingers_for_a_minute() {
     let mut index = two_services();
     let _ = index.delete(&id(Kind::EndpointSlice, "shop", "a-1"), at(10));
