@@ -13,5 +13,6 @@ mod wasm;
 
 pub(crate) use filters::Filters;
 pub(crate) use metrics::Metrics;
+pub use refusal::rejection_reasons;
 pub(crate) use server::{Port, Server};
 pub(crate) use wasm::Module;

@@ -24,5 +24,7 @@ pub mod source;
 pub mod telemetry;
 
 pub use config::Config;
+pub use gaugeway_aggregate::Family;
+pub use http::rejection_reasons;
 pub use run::{Controller, Ports, run};
 pub use telemetry::Telemetry;

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use gaugeway_controller::config::{Dimension, Dimensions};
-use gaugeway_wire::{ClassicBounds, Nanos, Schema};
+use gaugeway_wire::{ClassicBounds, Nanos, Schema, limits::REPORT_INTERVAL_MS};
 
 /// Digits of a time that are read, on either side of its point.
 const DIGITS: usize = 12;
@@ -74,7 +74,9 @@ pub(super) fn duration_within(
 
 /// Between two reports.
 pub(super) fn report_interval(text: &str) -> Result<Duration, String> {
-    duration_within(text, Duration::from_millis(100), Duration::from_secs(600))
+    let (least, most) = (*REPORT_INTERVAL_MS.start(), *REPORT_INTERVAL_MS.end());
+    let millis = |ms: u32| Duration::from_millis(ms.into());
+    duration_within(text, millis(least), millis(most))
 }
 
 /// Until an address without a target is reported as unknown.

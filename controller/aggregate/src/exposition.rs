@@ -68,7 +68,8 @@ impl fmt::Debug for DataplaneUrls {
 
 /// A metric family, in the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
+#[allow(missing_docs, reason = "each has its help")]
+pub enum Family {
     Latency,
     Requests,
     Retries,
@@ -93,7 +94,8 @@ pub struct Exposition {
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 7] = [
+    /// All, in the order in which they are shown.
+    pub const ALL: [Self; 7] = [
         Self::Latency,
         Self::Requests,
         Self::Retries,
@@ -103,7 +105,9 @@ impl Family {
         Self::Kong,
     ];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Latency => "gaugeway_upstream_latency_seconds",
             Self::Requests => "gaugeway_upstream_requests_total",
@@ -115,7 +119,9 @@ impl Family {
         }
     }
 
-    pub(crate) const fn help(self) -> &'static str {
+    /// What it says, one sentence.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
         match self {
             Self::Latency => {
                 "Time from handing a request over for proxying to the response headers, of requests that got a response or timed out."
@@ -135,7 +141,9 @@ impl Family {
         }
     }
 
-    pub(crate) const fn is_histogram(self) -> bool {
+    /// A histogram; the others are counters.
+    #[must_use]
+    pub const fn is_histogram(self) -> bool {
         matches!(self, Self::Latency | Self::Kong)
     }
 }

@@ -28,7 +28,7 @@ mod vms;
 
 pub use aggregate::{Aggregate, Applied, Config, DefineError, Defined, Refused, Swept};
 pub use counts::{ClassCount, Counts};
-pub use exposition::{DataplaneUrls, Exposition, Format, View};
+pub use exposition::{DataplaneUrls, Exposition, Family, Format, View};
 pub use host::{Liveness, Reach};
 pub use series::{Series, SeriesKey};
 pub use snapshot::Snapshot;

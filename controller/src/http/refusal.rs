@@ -41,6 +41,15 @@ pub(super) enum Reason {
     Connections,
 }
 
+/// Every value of the `reason` label of `gaugeway_rejected_calls_total`, with what it means; for the documentation.
+#[must_use]
+pub fn rejection_reasons() -> Vec<(&'static str, &'static str)> {
+    Reason::ALL
+        .iter()
+        .map(|reason| (reason.as_str(), reason.meaning()))
+        .collect()
+}
+
 /// A refused call.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -62,6 +71,26 @@ impl Path {
 }
 
 impl Reason {
+    const ALL: [Self; 17] = [
+        Self::GatewayHeader,
+        Self::Token,
+        Self::TooLarge,
+        Self::SlowBody,
+        Self::BrokenBody,
+        Self::Undecodable,
+        Self::Illegal,
+        Self::ForeignVm,
+        Self::Busy,
+        Self::NotSynced,
+        Self::Stopping,
+        Self::UnknownPath,
+        Self::UnknownModule,
+        Self::Method,
+        Self::NotHttp,
+        Self::SlowHead,
+        Self::Connections,
+    ];
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::GatewayHeader => "gateway_header",
@@ -81,6 +110,40 @@ impl Reason {
             Self::NotHttp => "not_http",
             Self::SlowHead => "slow_head",
             Self::Connections => "connections",
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::GatewayHeader => {
+                "401: the header `x-gaugeway-gateway` is missing or no gateway's name"
+            }
+            Self::Token => "401: the token is missing or not this gateway's",
+            Self::TooLarge => "413: the body is over its bound",
+            Self::SlowBody => "408: the body did not come in time",
+            Self::BrokenBody => "400: the body ended before its announced end",
+            Self::Undecodable => "400: the body is not the message that the path takes",
+            Self::Illegal => "422: the message breaks a rule of the contract",
+            Self::ForeignVm => "422: the worker VM reports for another gateway",
+            Self::Busy => {
+                "503: too many calls or worker VMs at once; filters keep their counts and call again"
+            }
+            Self::NotSynced => {
+                "503: the source has not been read yet; filters keep their counts and call again"
+            }
+            Self::Stopping => "503: the controller stops; filters keep their counts and call again",
+            Self::UnknownPath => {
+                "404: nothing is served there, or another version of the contract was asked for"
+            }
+            Self::UnknownModule => {
+                "404: the module with that SHA-256 is not the one in this controller"
+            }
+            Self::Method => "405: the path takes another method",
+            Self::NotHttp => {
+                "400 where it can be said: the bytes are not HTTP, or a head is over its bound"
+            }
+            Self::SlowHead => "closed: a call's head did not come in time",
+            Self::Connections => "closed: too many connections at once",
         }
     }
 }
