@@ -79,7 +79,11 @@ impl StopSignals {
     fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("listen for signals");
         let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Self([listen(interrupt)?, listen(terminate)?, listen(SignalKind::hangup())?]))
+        Ok(Self([
+            listen(interrupt)?,
+            listen(terminate)?,
+            listen(SignalKind::hangup())?,
+        ]))
     }
 
     async fn next(&mut self) {
@@ -99,7 +103,10 @@ fn interrupted() -> Result<ExitCode> {
 
 async fn play(args: &DemoArgs, scene: &Scene) -> Result<ExitCode> {
     let total = u64::from(args.duration) * u64::from(RATE);
-    say(&format!("sending {total} requests in {} s …", args.duration))?;
+    say(&format!(
+        "sending {total} requests in {} s …",
+        args.duration
+    ))?;
     let load = load(scene, total, args.json).await?;
     let measured = settle(scene, &load).await?;
     if args.json {
@@ -112,7 +119,11 @@ async fn play(args: &DemoArgs, scene: &Scene) -> Result<ExitCode> {
         std::future::pending::<()>().await;
     }
     let passed = measured.passed();
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Sends the load and shows how far it is.

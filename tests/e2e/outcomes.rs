@@ -195,7 +195,11 @@ async fn a_client_that_leaves_before_headers_is_cancelled() -> Result<()> {
     let call = play.client.open(request);
     tokio::select! {
         answer = call => panic!("{answer:?}"),
-        () = async { play.requests(1).await.unwrap(); sleep(Duration::from_millis(200)).await } => {}
+        () = async {
+            play.requests(1).await.unwrap();
+            // Stimulus: how long the client waits before it leaves.
+            sleep(Duration::from_millis(200)).await;
+        } => {}
     }
     let line = play.gateway.access_log().line("gone").await?;
     assert_eq!((line.code, line.flags.as_str()), (0, "DC"));
@@ -477,6 +481,7 @@ async fn a_slow_upload_is_inside_the_latency() -> Result<()> {
     let (mut sender, body) = Channel::new(1);
     let upload = tokio::spawn(async move {
         for _ in 0..10 {
+            // Stimulus: a client that uploads slowly.
             sleep(Duration::from_millis(50)).await;
             sender.send_data(Bytes::from_static(&[b'x'; 4096])).await?;
         }

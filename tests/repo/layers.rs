@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// (crate, what it may use of ours), outside of its tests. A crate of ours that is not here has no place yet.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("gaugeway-wire", &[]),
+    ("gaugeway-wire-oracle", &[]),
     ("gaugeway-filter-core", &["gaugeway-wire"]),
     (
         "gaugeway-filter",
@@ -22,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
         &["gaugeway-wire", "gaugeway-index", "gaugeway-aggregate"],
     ),
     ("gaugeway-bench", &["gaugeway-rig"]),
+    ("gaugeway-guest", &["gaugeway-wire"]),
     ("gaugeway-rig", &["gaugeway-wire"]),
     (
         "gaugeway",
