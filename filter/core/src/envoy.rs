@@ -198,3 +198,256 @@ fn locate_address(host: &mut impl Attributes, recorder: &mut Recorder) -> Option
 const fn may_be_local(code: Option<u64>, end: bool) -> bool {
     end || !matches!(code, Some(100..=407 | 409..=412 | 414..=499))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::{Facts, World, ok, outcome};
+
+    const ADDRESS: &str = "10.0.0.1:80";
+    const SECOND: u64 = 1_000_000_000;
+
+    /// A world in which the address and the cluster have owners that are known to the filter.
+    fn world() -> World {
+        let mut world = World::new();
+        let now = world.host.now;
+        world.controller.own(ADDRESS, &["s0"], now);
+        world.controller.own("cluster:demo/s0", &["s1"], now);
+        for facts in [
+            ok(ADDRESS),
+            Facts {
+                address: None,
+                flags: 1 << 1,
+                ..ok("")
+            },
+        ] {
+            let context = world.start();
+            world.headers(context, facts.clone(), false);
+            world.end(context, facts);
+        }
+        world.run(10 * SECOND);
+        world
+    }
+
+    fn facts(code: u64, flags: &[u32]) -> Facts {
+        Facts {
+            code: Some(code).filter(|&code| code > 0),
+            flags: flags.iter().map(|bit| 1 << bit).sum(),
+            via_upstream: false,
+            ..ok(ADDRESS)
+        }
+    }
+
+    fn nowhere(code: u64, flags: &[u32]) -> Facts {
+        Facts {
+            address: None,
+            attempts: 0,
+            ..facts(code, flags)
+        }
+    }
+
+    /// How a request is counted that has response headers after a second: outcome, code class, Service.
+    fn with_headers(facts: &Facts, end: bool) -> Option<(Outcome, CodeClass, &'static str)> {
+        let mut world = world();
+        let context = world.start();
+        world.host.now += SECOND;
+        world.headers(context, facts.clone(), end);
+        world.end(context, facts.clone());
+        counted(&mut world)
+    }
+
+    fn without_headers(facts: &Facts) -> Option<(Outcome, CodeClass, &'static str)> {
+        let mut world = world();
+        let context = world.start();
+        world.host.now += SECOND;
+        world.end(context, facts.clone());
+        counted(&mut world)
+    }
+
+    fn counted(world: &mut World) -> Option<(Outcome, CodeClass, &'static str)> {
+        world.controller.totals.clear();
+        world.run(10 * SECOND);
+        let found = ["s0", "s1"].into_iter().find_map(|service| {
+            let total = world.controller.service(service);
+            let (&class, &count) = total.requests.iter().next()?;
+            let class = RequestClass::from_index(class as u64)?;
+            assert_eq!((count, total.requests.len()), (1, 1));
+            let latency = total.samples + total.latency_unknown;
+            assert_eq!(latency, u64::from(class.outcome.has_latency()));
+            assert_eq!(
+                total.cancelled_wait,
+                if class.outcome == Outcome::Cancelled {
+                    SECOND
+                } else {
+                    0
+                }
+            );
+            assert_eq!(outcome(&total, class.outcome), 1);
+            Some((class.outcome, class.code, service))
+        });
+        assert_eq!(world.controller.requests(), u64::from(found.is_some()));
+        found
+    }
+
+    #[test]
+    fn outcomes_at_the_headers() {
+        use CodeClass::{ClientError, Informational, ServerError, Success};
+        use Outcome::{ConnectFailure, NoEndpoint, Overflow, Reset, Response, Timeout};
+        let upstream = Facts {
+            via_upstream: true,
+            ..facts(503, &[7])
+        };
+        let rows = [
+            (facts(200, &[]), false, Some((Response, Success, "s0"))),
+            (
+                facts(101, &[]),
+                false,
+                Some((Response, Informational, "s0")),
+            ),
+            (facts(404, &[]), false, Some((Response, ClientError, "s0"))),
+            (facts(500, &[]), false, Some((Response, ServerError, "s0"))),
+            (
+                facts(503, &[15]),
+                false,
+                Some((Response, ServerError, "s0")),
+            ),
+            (facts(504, &[2]), false, Some((Timeout, ServerError, "s0"))),
+            (facts(408, &[16]), false, Some((Timeout, ClientError, "s0"))),
+            (
+                facts(503, &[5, 15]),
+                false,
+                Some((ConnectFailure, ServerError, "s0")),
+            ),
+            (facts(503, &[6]), false, Some((Reset, ServerError, "s0"))),
+            (facts(502, &[23]), false, Some((Reset, ServerError, "s0"))),
+            (facts(503, &[7]), false, Some((Overflow, ServerError, "s0"))),
+            (upstream, false, Some((Response, ServerError, "s0"))),
+            // gRPC: the gateway's own replies are headers only, with HTTP status 200.
+            (facts(200, &[2]), true, Some((Timeout, Success, "s0"))),
+            (nowhere(200, &[1]), true, Some((NoEndpoint, Success, "s1"))),
+            (
+                nowhere(503, &[7]),
+                false,
+                Some((Overflow, ServerError, "s1")),
+            ),
+            (
+                nowhere(503, &[1]),
+                false,
+                Some((NoEndpoint, ServerError, "s1")),
+            ),
+            (
+                nowhere(503, &[24]),
+                false,
+                Some((NoEndpoint, ServerError, "s1")),
+            ),
+            // Direct responses, redirects, denials: never handed over.
+            (nowhere(200, &[]), false, None),
+            (nowhere(404, &[8]), false, None),
+            (nowhere(403, &[12]), false, None),
+            (nowhere(429, &[11]), false, None),
+            (nowhere(503, &[10]), false, None),
+        ];
+        for (facts, end, expected) in rows {
+            assert_eq!(with_headers(&facts, end), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn outcomes_without_headers() {
+        use CodeClass::{None as NoCode, Redirection};
+        use Outcome::{Cancelled, Response};
+        let in_pool = Facts {
+            attempts: 1,
+            ..nowhere(0, &[14])
+        };
+        let rows = [
+            (facts(0, &[14]), Some((Cancelled, NoCode, "s0"))),
+            (facts(0, &[28]), Some((Cancelled, NoCode, "s0"))),
+            (facts(0, &[]), Some((Cancelled, NoCode, "s0"))),
+            (facts(302, &[]), Some((Response, Redirection, "s0"))),
+            (in_pool, Some((Cancelled, NoCode, "s1"))),
+            // The client left before the router saw the request.
+            (nowhere(0, &[14]), None),
+            (nowhere(0, &[]), None),
+        ];
+        for (facts, expected) in rows {
+            assert_eq!(without_headers(&facts), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn what_ends_badly_after_the_headers_is_aborted() {
+        for (at_headers, at_end, aborted) in [
+            (facts(200, &[]), facts(200, &[]), 0),
+            (facts(200, &[]), facts(200, &[14]), 1),
+            (facts(200, &[]), facts(200, &[6]), 1),
+            (facts(504, &[2]), facts(504, &[2]), 0),
+            (facts(504, &[2]), facts(504, &[2, 14]), 1),
+        ] {
+            let mut world = world();
+            let context = world.start();
+            world.headers(context, at_headers, false);
+            world.end(context, at_end);
+            world.run(10 * SECOND);
+            assert_eq!(world.controller.service("s0").aborted, aborted);
+        }
+    }
+
+    #[test]
+    fn retries_hide_the_latency() {
+        let mut world = world();
+        world.controller.totals.clear();
+        let facts = Facts {
+            attempts: 3,
+            ..ok(ADDRESS)
+        };
+        let context = world.start();
+        world.headers(context, facts.clone(), false);
+        world.end(context, facts);
+        world.run(10 * SECOND);
+        let total = world.controller.service("s0");
+        assert_eq!(
+            (
+                total.requests(),
+                total.retries,
+                total.latency_unknown,
+                total.samples
+            ),
+            (1, 2, 1, 0)
+        );
+    }
+
+    #[test]
+    fn a_request_without_a_start_is_not_counted() {
+        let mut world = world();
+        let requests = world.controller.requests();
+        let context = world.skip_headers();
+        world.headers(context, ok(ADDRESS), false);
+        world.end(context, ok(ADDRESS));
+        world.run(10 * SECOND);
+        assert_eq!(world.controller.requests(), requests);
+    }
+
+    /// Golden: what each kind of request costs in host calls.
+    #[test]
+    fn host_calls() {
+        let reads = |facts: &Facts, end: bool| {
+            let mut world = world();
+            world.host.reads.clear();
+            let context = world.start();
+            world.headers(context, facts.clone(), end);
+            world.end(context, facts.clone());
+            world.host.reads.join(" ")
+        };
+        let ordinary = "clock clock address code attempts flags";
+        assert_eq!(reads(&ok(ADDRESS), false), ordinary);
+        assert_eq!(
+            reads(&ok(ADDRESS), true),
+            "clock clock address code flags attempts"
+        );
+        let failed = "clock clock address code flags attempts flags";
+        assert_eq!(reads(&facts(503, &[6]), false), failed);
+        let direct = "clock clock address flags";
+        assert_eq!(reads(&nowhere(200, &[]), false), direct);
+    }
+}

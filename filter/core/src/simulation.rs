@@ -1,1 +1,14 @@
-//! tbd
+//! A whole VM against a controller, in simulated time: whatever gets lost on the way, every request is counted exactly
+//! once.
+
+mod controller;
+mod host;
+mod laws;
+mod stories;
+mod world;
+
+pub(crate) use self::{
+    controller::outcome,
+    host::Facts,
+    world::{World, ok},
+};

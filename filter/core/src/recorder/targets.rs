@@ -180,11 +180,6 @@ impl Targets {
         }
         self.bytes_left += target.definition.len();
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.slab.len()
-    }
 }
 
 #[cfg(test)]
