@@ -21,7 +21,10 @@ use gaugeway_wire::{
 use gaugeway_wire_oracle::{self as pb, Message};
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
     index(&mut criterion);
     report(&mut criterion);
     merge(&mut criterion);

@@ -107,11 +107,13 @@ pub fn bucket_upper_bound(schema: Schema, index: i32) -> f64 {
 /// Largest whole nanosecond of a bucket; everything for the last one, zero below the first.
 pub(super) fn bucket_end(schema: Schema, index: i32) -> Nanos {
     let finest = i64::from(index) << finer(schema);
-    let end = usize::try_from(finest - i64::from(FIRST)).map(|position| {
-        let end = ENDS.get(position).copied();
-        end.filter(|&end| end < LONGEST).unwrap_or(u64::MAX)
-    });
-    Nanos(end.unwrap_or(0))
+    let Ok(position) = u64::try_from(finest - i64::from(FIRST)) else {
+        return Nanos(0);
+    };
+    // Far positions do not fit a 32-bit `usize`.
+    let position = usize::try_from(position).unwrap_or(usize::MAX);
+    let end = ENDS.get(position).copied();
+    Nanos(end.filter(|&end| end < LONGEST).unwrap_or(u64::MAX))
 }
 
 /// Schemas between this one and the finest.
