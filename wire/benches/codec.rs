@@ -3,7 +3,11 @@
 //! The ingest budget is 1,000,000 series updates a second: `report/decode and apply` says how many series of full
 //! 64 KiB reports are checked and added to histograms. The same bytes through `prost`, without any of the checks,
 //! are the baseline; the ratios stand at the end of the output.
-#![allow(clippy::print_stdout, reason = "it says what it measured")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "it measures time and says so"
+)]
 
 use std::{
     hint::black_box,

@@ -21,7 +21,7 @@ use crate::{
 pub const CLUSTER_PREFIX: &str = "cluster:";
 
 /// See `MappingRequest` in the proto. Owned: it is small and rare. Keys are 1 to
-/// [`KEY_BYTES`](crate::limits::KEY_BYTES) bytes long.
+/// [`KEY_BYTES`] bytes long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "documented in gaugeway.proto")]
 pub struct MappingRequest {
