@@ -12,7 +12,7 @@ use crate::{
     counts::Counts,
     limits::{TARGET_IDLE, UNNAMED_AGE},
     series::SeriesKey,
-    store::{Slot, Store},
+    store::Slot,
 };
 
 #[derive(Debug, Default)]
@@ -72,14 +72,6 @@ impl Named {
             used: now,
         }
     }
-
-    fn is_idle(&self, series: &Store, now: UnixNanos) -> bool {
-        self.used < now.minus(TARGET_IDLE)
-            && !self
-                .routes
-                .iter()
-                .any(|link| series.holds(link.slot, &link.key))
-    }
 }
 
 impl Unnamed {
@@ -118,10 +110,11 @@ impl Gateway {
     }
 
     /// Forgets definitions that are not used; returns how many.
-    pub(crate) fn forget_idle(&mut self, series: &Store, now: UnixNanos) -> usize {
+    pub(crate) fn forget_idle(&mut self, now: UnixNanos) -> usize {
         let before = self.entries.len();
+        let horizon = now.minus(TARGET_IDLE);
         self.entries.retain(|_, entry| match entry {
-            Entry::Named(named) => !named.is_idle(series, now),
+            Entry::Named(named) => named.used >= horizon,
             Entry::Unnamed(_) => true,
         });
         before - self.entries.len()

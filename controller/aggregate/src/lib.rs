@@ -26,6 +26,9 @@ mod totals;
 pub mod units;
 mod vms;
 
+#[cfg(test)]
+mod tests;
+
 pub use aggregate::{Aggregate, Applied, Config, DefineError, Defined, Refused, Swept};
 pub use counts::{ClassCount, Counts};
 pub use exposition::{DataplaneUrls, Exposition, Family, Format, View};

@@ -25,8 +25,8 @@ pub const VM_IDLE: Nanos = seconds(7 * 86_400);
 pub const VM_IDLE_FULL: Nanos = seconds(3600);
 /// Counts without a definition are counted in the overflow series after this long.
 pub const UNNAMED_AGE: Nanos = seconds(900);
-/// A definition that nobody used for this long and that has no series is forgotten; it is asked for again if need be.
-pub const TARGET_IDLE: Nanos = seconds(3600);
+/// A definition that nobody used for this long is forgotten; it is asked for again if need be.
+pub const TARGET_IDLE: Nanos = seconds(86_400);
 /// A verdict on reach is asked again after this long, even if the index did not change.
 pub const VERDICT_AGE: Nanos = seconds(60);
 /// A scraper that came within this time takes part in deciding whether a dead series was seen.

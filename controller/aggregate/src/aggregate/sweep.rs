@@ -114,7 +114,7 @@ impl Aggregate {
         };
         self.count_overdue(now, &mut swept);
         for gateway in self.gateways.values_mut() {
-            swept.others += gateway.forget_idle(&self.totals.series, now);
+            swept.others += gateway.forget_idle(now);
         }
         swept.others += self.totals.routes.forget_unused(&self.totals.series);
         swept.others += self.forget_gateways(now);

@@ -1,0 +1,6 @@
+//! The totals as a whole: laws over arbitrary histories, stories of expiry and bounds, what is exposed.
+
+mod exposed;
+mod histories;
+mod rig;
+mod stories;
