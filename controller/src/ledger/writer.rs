@@ -242,7 +242,8 @@ impl Writer {
                 let target = definition.target;
                 journal::definition(&mut self.record, gateway, target, defined.allowed, now);
                 self.frame();
-                if !defined.allowed {
+                // Without counts that waited, the report that brings some is what counts here.
+                if !defined.allowed && defined.requests > 0 {
                     of.rejected_series.inc();
                 }
                 let overflow = &self.telemetry.ledger.overflow_requests;

@@ -220,7 +220,7 @@ mod tests {
         GatewayName::try_new("shop/edge").unwrap()
     }
 
-    fn route(name: &str, rules: Value) -> Value {
+    fn route(name: &str, rules: &Value) -> Value {
         json!({
             "kind": "HTTPRoute",
             "metadata": {"name": name, "namespace": "shop"},
@@ -256,7 +256,7 @@ mod tests {
         let rules = json!([{"backendRefs": [
             {"name": "a", "port": 80, "weight": 75}, {"name": "b", "port": 80, "weight": 25},
         ]}]);
-        let mut documents = vec![route("split", rules)];
+        let mut documents = vec![route("split", &rules)];
         documents.extend(service("a"));
         documents.extend(service("b"));
         let routing = from_documents(documents, &gateway());
@@ -284,14 +284,14 @@ mod tests {
         let rule = |matches: Value| json!([{"matches": [matches], "backendRefs": []}]);
         let path = |kind: &str, value: &str| json!({"type": kind, "value": value});
         let documents = vec![
-            route("all", rule(json!({}))),
-            route("long", rule(json!({"path": path("PathPrefix", "/a/b")}))),
+            route("all", &rule(json!({}))),
+            route("long", &rule(json!({"path": path("PathPrefix", "/a/b")}))),
             route(
                 "method",
-                rule(json!({"path": path("PathPrefix", "/a"), "method": "GET"})),
+                &rule(json!({"path": path("PathPrefix", "/a"), "method": "GET"})),
             ),
-            route("short", rule(json!({"path": path("PathPrefix", "/a")}))),
-            route("exact", rule(json!({"path": path("Exact", "/a")}))),
+            route("short", &rule(json!({"path": path("PathPrefix", "/a")}))),
+            route("exact", &rule(json!({"path": path("Exact", "/a")}))),
         ];
         let routing = from_documents(documents, &gateway());
         let names: Vec<_> = routing.routes.iter().map(|r| r.name.as_str()).collect();
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn other_gateways_routes_are_not_ours() {
-        let mut other = route("other", json!([{}]));
+        let mut other = route("other", &json!([{}]));
         other["spec"]["parentRefs"] = json!([{"name": "edge", "namespace": "elsewhere"}]);
         let routing = from_documents(vec![other], &gateway());
         assert!(routing.routes.is_empty());
@@ -325,7 +325,7 @@ mod tests {
             {"name": "q", "matches": [{"queryParams": [{"name": "a", "value": "b"}]}, {"method": "PUT"}]},
             {"backendRefs": [{"name": "gone", "port": 80}, {"name": "x", "kind": "Backend"}]},
         ]);
-        let routing = from_documents(vec![route("r", rules)], &gateway());
+        let routing = from_documents(vec![route("r", &rules)], &gateway());
         assert_eq!(
             routing.issues,
             [

@@ -1,0 +1,14 @@
+//! The controller's three ports over real sockets, in this process: what is served, who is refused and how, what a
+//! refused call changes (nothing), and how it stops.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this is test code"
+)]
+
+mod calls;
+mod hostile;
+mod keys;
+mod limits;
+mod scene;
+mod stop;
