@@ -112,6 +112,8 @@ impl Found {
         let outcome = match flags.failure() {
             // Also set when a retry was refused and the upstream's own response goes through.
             Some(Outcome::Overflow) if host.is_via_upstream() => Outcome::Response,
+            // A route's longest duration sets no flag.
+            None if matches!(code, Some(408 | 504)) && !host.is_via_upstream() => Outcome::Timeout,
             failure => failure.unwrap_or(Outcome::Response),
         };
         Some(Self {
@@ -296,6 +298,10 @@ mod tests {
         let upstream = Facts {
             via_upstream: true,
             ..facts(503, &[7])
+        };
+        let own = Facts {
+            via_upstream: true,
+            ..facts(504, &[])
         };
         let rows = [
             (facts(200, &[]), false, Some((Response, Success, "s0"))),

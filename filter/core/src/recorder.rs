@@ -104,8 +104,6 @@ pub struct Recorder {
     /// How long, in all, the controller has been answering.
     answering: Nanos,
     now: Instant,
-    /// When the last round of reports began: what is counted in a new series did not happen before.
-    last_round: UnixNanos,
 }
 
 impl Recorder {
@@ -137,7 +135,6 @@ impl Recorder {
             hint_bytes_left: limits.hint_bytes,
             answering: Nanos(0),
             now,
-            last_round: UnixNanos(0),
         }
     }
 
@@ -175,8 +172,8 @@ impl Recorder {
             route: self.route(names),
             start: sample.start,
         };
-        if self.last_round == UnixNanos(0) {
-            self.last_round = sample.start;
+        if !self.has_counted() {
+            self.series.set_last_round(sample.start);
         }
         let counted = self.measure(sample);
         if let Some(entry) = place.key.entry().and_then(|id| self.entries.get_mut(id)) {
@@ -314,9 +311,7 @@ impl Recorder {
         if let Some(series) = self.series.find(owner, route) {
             return Some(series);
         }
-        let series = self
-            .series
-            .open(owner, route, &self.layout, self.last_round, spare)?;
+        let series = self.series.open(owner, route, &self.layout, spare)?;
         match owner {
             Owner::Target(target) => drop(self.targets.acquire(target)),
             Owner::Waiting(id) => {
@@ -330,7 +325,7 @@ impl Recorder {
 
     /// Whether requests were ever counted.
     pub(crate) fn has_counted(&self) -> bool {
-        self.last_round != UnixNanos(0)
+        self.series.last_round() != UnixNanos(0)
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) enum Filled {
 impl Recorder {
     /// Begins a round: returns how many series have something to report.
     pub(crate) fn begin_round(&mut self, now: UnixNanos) -> usize {
-        self.last_round = now;
+        self.series.set_last_round(now);
         self.series.queued()
     }
 
@@ -82,7 +82,7 @@ impl Recorder {
             .series
             .front(room)
             .take_while(alike)
-            .map(|series| series.frozen_at);
+            .map(|series| series.since);
         let last_end = if empty_from == UnixNanos(0) {
             now
         } else {

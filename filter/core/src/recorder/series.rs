@@ -40,8 +40,8 @@ pub(crate) struct Series {
     pub(crate) route: RouteId,
     pub(crate) layout: Rc<Layout>,
     pub(crate) tally: Tally,
-    /// Nothing counted in it happened before.
-    pub(crate) frozen_at: UnixNanos,
+    /// Nothing that is counted in it happened before.
+    pub(crate) since: UnixNanos,
     /// Latest start of a request in it, while it waits for its owner.
     pub(crate) latest_start: UnixNanos,
     /// The next that waits for the same owner.
@@ -63,6 +63,8 @@ pub(crate) struct SeriesTable {
     ordinary: u32,
     budget: Budget,
     cursor: u32,
+    /// When the last round of reports began; 0 before the first request.
+    last_round: UnixNanos,
 }
 
 /// Room beyond the bound for unknown and overflow.
@@ -78,6 +80,7 @@ impl SeriesTable {
             ordinary: bound,
             budget: Budget::new(bucket_bytes),
             cursor: 0,
+            last_round: UnixNanos(0),
         }
     }
 
@@ -115,7 +118,6 @@ impl SeriesTable {
         owner: Owner,
         route: RouteId,
         layout: &Rc<Layout>,
-        frozen_at: UnixNanos,
         spare: bool,
     ) -> Option<SeriesId> {
         if !spare && self.slab.len() >= self.ordinary as usize {
@@ -130,7 +132,7 @@ impl SeriesTable {
             route,
             layout: Rc::clone(layout),
             tally: Tally::new(),
-            frozen_at,
+            since: self.last_round,
             latest_start: UnixNanos(0),
             next_waiting: None,
             dirty: false,
@@ -176,7 +178,7 @@ impl SeriesTable {
         series.tally.add(counted, &room);
         series.latest_start = series.latest_start.max(start);
         series.used = now;
-        self.queue(id);
+        self.begin(id);
         true
     }
 
@@ -184,6 +186,17 @@ impl SeriesTable {
     pub(crate) fn abort(&mut self, id: SeriesId) {
         if let Some(series) = self.slab.get_mut(id) {
             series.tally.abort();
+            self.begin(id);
+        }
+    }
+
+    /// Something was counted. A series that was not in the queue when the last round began was empty then.
+    fn begin(&mut self, id: SeriesId) {
+        if let Some(series) = self.slab.get_mut(id)
+            && !series.dirty
+            && matches!(series.owner, Owner::Target(_))
+        {
+            series.since = series.since.max(self.last_round);
             self.queue(id);
         }
     }
@@ -247,6 +260,16 @@ impl SeriesTable {
         }
     }
 
+    /// Notes when a round began, and before the first one that something is counted.
+    pub(crate) const fn set_last_round(&mut self, at: UnixNanos) {
+        self.last_round = at;
+    }
+
+    /// When the last round of reports began; 0 before the first request.
+    pub(crate) const fn last_round(&self) -> UnixNanos {
+        self.last_round
+    }
+
     /// Series in the queue.
     pub(crate) fn queued(&self) -> usize {
         self.dirty.len()
@@ -272,7 +295,7 @@ impl SeriesTable {
         let id = self.dirty.pop_front()?;
         let series = self.slab.get_mut(id)?;
         series.dirty = false;
-        series.frozen_at = at;
+        series.since = at;
         series.tally.reset();
         if series.retired {
             self.remove(id)

@@ -66,6 +66,28 @@ fn a_vm_that_has_served_heartbeats() {
 }
 
 #[test]
+fn a_span_begins_when_its_counts_can_have_begun() {
+    let mut world = owned(&[(A, "s0"), (B, "s1")]);
+    for _ in 0..30 {
+        world.request(A, MS);
+        world.run_seconds(1);
+    }
+    let first = world.host.now;
+    world.request(B, MS);
+    world.run_seconds(60);
+    world.request(A, MS);
+    let last = world.host.now;
+    world.run_seconds(6);
+    let spans = &world.controller.spans;
+    assert!(
+        spans.iter().all(|(from, to)| to - from <= 6_000 * MS),
+        "idle time is in no span"
+    );
+    assert!(spans.iter().any(|&(from, to)| from <= first && first <= to));
+    assert!(spans.iter().any(|&(from, to)| from <= last && last <= to));
+}
+
+#[test]
 fn every_call_names_its_gateway() {
     let mut world = World::with(
         Limits::DEFAULT,
