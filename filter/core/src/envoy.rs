@@ -317,6 +317,8 @@ mod tests {
                 false,
                 Some((Response, ServerError, "s0")),
             ),
+            (own, false, Some((Response, ServerError, "s0"))),
+            (facts(504, &[]), false, Some((Timeout, ServerError, "s0"))),
             (facts(504, &[2]), false, Some((Timeout, ServerError, "s0"))),
             (facts(408, &[16]), false, Some((Timeout, ClientError, "s0"))),
             (
