@@ -80,50 +80,47 @@ pub async fn read_keys(path: &Path) -> Result<Keys, KeyFileError> {
     parse(path, &read(path).await?)
 }
 
-/// Looks at the content, not at times: a mounted Secret is exchanged by a symbolic link, and clocks are coarse.
+/// Looks at the content, not at times: a mounted Secret is exchanged by a symbolic link, and clocks are coarse. What is
+/// new counts when two looks see the same: a file that is just being written may show half a key list.
 async fn watch_file(
     path: PathBuf,
-    mut seen: String,
+    first: String,
     poll: Duration,
     keys: watch::Sender<Keys>,
     telemetry: Arc<Telemetry>,
 ) {
-    let reads = &telemetry.http.key_reads;
-    let mut failing = false;
     let mut ticks = tokio::time::interval(poll);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = Ok(first);
+    let mut settled = looked.clone();
     loop {
         tokio::select! {
-            _ = keys.closed() => return,
+            () = keys.closed() => return,
             _ = ticks.tick() => {}
         }
-        let result = match read(&path).await {
-            Ok(text) if text == seen => {
-                failing = false;
-                continue;
-            }
-            Ok(text) => {
-                let result = parse(&path, &text);
-                seen = text;
-                failing = false;
-                result
-            }
-            Err(error) => Err(error),
-        };
-        match result {
+        // An error is compared by its text.
+        let look = read(&path).await.map_err(|error| error.to_string());
+        let is_steady = look == looked;
+        looked = look;
+        if !is_steady || looked == settled {
+            continue;
+        }
+        settled = looked.clone();
+        let new = looked
+            .clone()
+            .and_then(|text| parse(&path, &text).map_err(|error| error.to_string()));
+        let result = match new {
             Ok(new) => {
-                reads.with_label_values(&["ok"]).inc();
                 info!(keys = ?new, "token keys were read again");
                 keys.send_replace(new);
+                "ok"
             }
-            // Said once, not at every look.
-            Err(_) if failing => {}
             Err(error) => {
-                failing = true;
-                reads.with_label_values(&["error"]).inc();
-                error!(%error, "the last good token keys stay in force");
+                error!(error, "the last good token keys stay in force");
+                "error"
             }
-        }
+        };
+        telemetry.http.key_reads.with_label_values(&[result]).inc();
     }
 }
 
