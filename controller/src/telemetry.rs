@@ -72,6 +72,10 @@ pub struct MappingMetrics {
     pub held: IntGauge,
     /// Answers that carried entries.
     pub answers: IntCounter,
+    /// Answers said again because the VM did not confirm them.
+    pub repeated: IntCounter,
+    /// Changes of owner forgotten early because their bound was reached.
+    pub forgotten: IntCounter,
     /// From a change of the index to the confirmation of the answer that carried it.
     pub lag: Histogram,
     /// Subscriptions refused because a bound was reached, by bound.
@@ -229,6 +233,14 @@ impl MappingMetrics {
             answers: r.int_counter(
                 "gaugeway_mapping_answers_total",
                 "Mapping answers that carried entries.",
+            )?,
+            repeated: r.int_counter(
+                "gaugeway_mapping_repeated_answers_total",
+                "Mapping answers said again because the worker VM did not confirm them: it never got them.",
+            )?,
+            forgotten: r.int_counter(
+                "gaugeway_mapping_forgotten_changes_total",
+                "Addresses whose former owner was forgotten early because too many changed hands within 15 minutes.",
             )?,
             lag: r.histogram(
                 "gaugeway_mapping_lag_seconds",

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaugeway_index::{Changes, Hub, HubCounters, Index, Ticket};
+use gaugeway_index::{Changes, Hub, HubCounters, Index, Issue, Ticket};
 use gaugeway_wire::{GatewayName, MappingRequest};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -42,6 +42,11 @@ pub(super) struct Task {
     synced: watch::Sender<bool>,
     telemetry: Arc<Telemetry>,
     counted: HubCounters,
+    forgotten: u64,
+    /// What is left of a batch.
+    pending: std::vec::IntoIter<Event>,
+    /// Problems of the batch so far.
+    logged: usize,
 }
 
 impl Task {
@@ -60,6 +65,9 @@ impl Task {
             synced,
             telemetry,
             counted: HubCounters::default(),
+            forgotten: 0,
+            pending: Vec::new().into_iter(),
+            logged: 0,
         }
     }
 
@@ -73,13 +81,15 @@ impl Task {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wake = self.hub.next_wake().map(|m| self.clock.instant(m));
+            let working = !self.pending.as_slice().is_empty();
+            // In no fixed order, so that neither calls nor a source can starve the other.
             tokio::select! {
-                biased;
                 // An error means that every handle is gone: nobody could ask any more.
                 _ = stop.changed() => break,
                 () = until(wake) => {}
                 Some(call) = calls.recv() => self.call(call),
-                Some(batch) = batches.recv() => self.batch(batch).await,
+                () = tokio::task::yield_now(), if working => self.work(),
+                Some(batch) = batches.recv(), if !working => self.pending = batch.into_iter(),
                 _ = tick.tick() => self.pass_time(),
             }
             self.answer();
@@ -97,30 +107,32 @@ impl Task {
             .on_request(&index, now, ticket, &call.gateway, &call.request);
     }
 
-    /// In small parts, so that neither calls nor the index's other readers wait long.
-    async fn batch(&mut self, batch: Vec<Event>) {
-        let mut logged = 0;
-        let mut events = batch.into_iter().peekable();
-        while events.peek().is_some() {
-            let changes = self.apply(events.by_ref().take(CHUNK));
-            for issue in changes.issues() {
-                logged += 1;
-                if logged <= LOGGED_ISSUES {
-                    warn!("{issue}");
-                }
-            }
-            self.tell(&changes);
-            self.answer();
-            tokio::task::yield_now().await;
+    /// A small part of a batch, so that neither calls nor the index's other readers wait long.
+    fn work(&mut self) {
+        let events: Vec<_> = self.pending.by_ref().take(CHUNK).collect();
+        let changes = self.apply(events);
+        for issue in changes.issues() {
+            self.log(issue);
         }
-        if let Some(more) = logged.checked_sub(LOGGED_ISSUES)
-            && more > 0
-        {
-            warn!(more, "more objects have parts that cannot be used");
+        self.tell(&changes);
+        if self.pending.as_slice().is_empty() {
+            if let Some(more) = self.logged.checked_sub(LOGGED_ISSUES)
+                && more > 0
+            {
+                warn!(more, "more objects have parts that cannot be used");
+            }
+            self.logged = 0;
         }
     }
 
-    fn apply(&mut self, events: impl Iterator<Item = Event>) -> Changes {
+    fn log(&mut self, issue: &Issue) {
+        self.logged += 1;
+        if self.logged <= LOGGED_ISSUES {
+            warn!("{issue}");
+        }
+    }
+
+    fn apply(&mut self, events: Vec<Event>) -> Changes {
         let now = self.clock.now();
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut changes = Changes::default();
@@ -149,10 +161,13 @@ impl Task {
 
     fn pass_time(&mut self) {
         let now = self.clock.now();
-        let changes = {
+        let (changes, forgotten) = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-            index.advance(now)
+            (index.advance(now), index.counts().forgotten)
         };
+        let increase = forgotten.saturating_sub(self.forgotten);
+        self.telemetry.mapping.forgotten.inc_by(increase);
+        self.forgotten = forgotten;
         self.tell(&changes);
         self.hub.forget_silent(now);
     }
@@ -184,6 +199,7 @@ impl Task {
         }
         let (now, before) = (self.hub.counters(), self.counted);
         metrics.answers.inc_by(now.answers - before.answers);
+        metrics.repeated.inc_by(now.repeated - before.repeated);
         for (bound, increase) in [
             ("vms", now.refused_vms - before.refused_vms),
             ("keys", now.refused_keys - before.refused_keys),
