@@ -16,8 +16,10 @@ mod manifests;
 mod stage;
 
 mod attribution;
+mod chaos;
 mod demo;
 mod expiry;
 mod lifecycle;
 mod outcomes;
+mod prometheus;
 mod steady;

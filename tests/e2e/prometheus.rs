@@ -1,0 +1,197 @@
+//! A real Prometheus reads what the controller exposes, and its functions give the truth.
+
+use std::{process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use gaugeway_rig::{
+    AccessLine, Cluster, Gateway, GatewayConfig, Latency, Prometheus, Route, Upstream,
+    client::Request,
+    oracle::quantile,
+    tools::{PROMETHEUS, PROMTOOL},
+};
+use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::{
+    counts::Counts,
+    manifests::{Manifests, cluster_name},
+    stage::Stage,
+};
+
+const EVERY: Duration = Duration::from_millis(250);
+
+/// One Service behind a gateway, scraped.
+struct Scene {
+    stage: Stage,
+    gateway: Gateway,
+    prometheus: Prometheus,
+    _dir: TempDir,
+    _upstream: Upstream,
+}
+
+impl Scene {
+    async fn start(latency: Latency, arguments: &[&str]) -> Result<Option<Self>> {
+        if !PROMETHEUS.or_skip()? {
+            return Ok(None);
+        }
+        let upstream = Upstream::start(latency, 7).await?;
+        let pods = [("pod-1", upstream.address())];
+        let write = |m: &Manifests| m.service("svc", &pods);
+        let Some(stage) = Stage::start_with(arguments, write).await? else {
+            return Ok(None);
+        };
+        let gateway = stage
+            .gateway(GatewayConfig {
+                clusters: vec![Cluster::new(&cluster_name("svc"), [upstream.address()])],
+                routes: vec![Route::to("/", &cluster_name("svc"))],
+                ..GatewayConfig::default()
+            })
+            .await?;
+        let dir = tempfile::tempdir()?;
+        let target = stage.controller.ports().metrics;
+        let prometheus = Prometheus::start(dir.path(), target, EVERY, &[]).await?;
+        let scene = Self {
+            stage,
+            gateway,
+            prometheus,
+            _dir: dir,
+            _upstream: upstream,
+        };
+        // It has scraped before the Service's first request.
+        scene.value("up", 1.0).await?;
+        Ok(Some(scene))
+    }
+
+    async fn send(&self, count: u64) -> Result<()> {
+        for n in 0..count {
+            let request = Request::get("/").id(&n.to_string());
+            ensure!(self.gateway.client().send(request).await?.status == 200);
+        }
+        Ok(())
+    }
+
+    /// Waits until an expression of one element has a value.
+    async fn value(&self, expression: &str, value: f64) -> Result<()> {
+        self.prometheus
+            .queried(expression, |samples| match samples {
+                [one] if (one.value - value).abs() < f64::EPSILON * value => Ok(()),
+                other => anyhow::bail!("{other:?} instead of {value}"),
+            })
+            .await
+    }
+}
+
+const REQUESTS: &str = "gaugeway_upstream_requests_total{kubernetes_service=\"svc\"}";
+
+#[tokio::test]
+async fn histogram_quantile_is_in_the_bucket_of_the_oracle() -> Result<()> {
+    let latency = Latency::Uniform(Duration::from_millis(20), Duration::from_millis(240));
+    let Some(scene) = Scene::start(latency, &[]).await? else {
+        return Ok(());
+    };
+    scene.send(120).await?;
+    scene.value(&format!("sum({REQUESTS})"), 120.0).await?;
+    let lines = scene.gateway.access_log().exactly(120).await?;
+    let mut samples: Vec<_> = lines.iter().filter_map(AccessLine::latency).collect();
+    let page = scene.stage.controller.scrape().await?;
+    let buckets = page
+        .classic("gaugeway_upstream_latency_seconds", &[])?
+        .context("no histogram")?;
+    for q in [0.5, 0.9, 0.99] {
+        let truth = quantile(&mut samples, q)
+            .context("no samples")?
+            .as_secs_f64();
+        let expression = format!(
+            "histogram_quantile({q}, sum by (le) (gaugeway_upstream_latency_seconds_bucket))"
+        );
+        let seen = scene.prometheus.query(&expression).await?;
+        let [seen] = seen.as_slice() else {
+            anyhow::bail!("{expression}: {seen:?}");
+        };
+        // The filter's clock and Envoy's differ by less than a millisecond: a sample at a bound may fall either way.
+        let (lower, _, upper) = buckets.quantile(q).context("no quantile")?;
+        ensure!(
+            seen.value > lower
+                && seen.value <= upper
+                && truth > lower - 0.001
+                && truth <= upper + 0.001,
+            "p{q}: Prometheus {}, Envoy {truth}, bucket {lower}..{upper}",
+            seen.value
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn increase_over_a_short_lived_pods_series_is_exact() -> Result<()> {
+    let arguments = ["--series-expiry", "2s"];
+    let Some(scene) = Scene::start(Latency::Constant(Duration::from_millis(1)), &arguments).await?
+    else {
+        return Ok(());
+    };
+    scene.send(37).await?;
+    scene
+        .stage
+        .expect_all(&[("svc", Counts::responses("2xx", 37))])
+        .await?;
+    scene.value(REQUESTS, 37.0).await?;
+    let at = scene
+        .prometheus
+        .queried(&format!("timestamp({REQUESTS} == 37)"), |samples| {
+            samples.first().map(|s| s.value).context("no timestamp yet")
+        })
+        .await?;
+    scene.stage.manifests.remove_service("svc");
+    scene
+        .prometheus
+        .queried(REQUESTS, |samples| {
+            ensure!(samples.is_empty(), "still there: {samples:?}");
+            Ok(())
+        })
+        .await?;
+    // Between its first sample (0) and its last there is nothing to extrapolate.
+    for series in [
+        REQUESTS,
+        "gaugeway_upstream_latency_seconds_count{kubernetes_service=\"svc\"}",
+    ] {
+        let expression = format!("increase({series}[1m] @ {at})");
+        scene.value(&expression, 37.0).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn promtool_accepts_the_page() -> Result<()> {
+    if !PROMTOOL.or_skip()? {
+        return Ok(());
+    }
+    let latency = Latency::Constant(Duration::from_millis(1));
+    let Some(scene) = Scene::start(latency, &[]).await? else {
+        return Ok(());
+    };
+    scene.send(5).await?;
+    scene
+        .stage
+        .expect_all(&[("svc", Counts::responses("2xx", 5))])
+        .await?;
+    let page = scene.stage.controller.scrape_text().await?;
+    let mut promtool = Command::new(PROMTOOL.find()?)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut stdin = promtool.stdin.take().context("no stdin")?;
+    stdin.write_all(page.as_bytes()).await?;
+    drop(stdin);
+    let output = promtool.wait_with_output().await?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    ensure!(
+        output.status.success() && said.trim().is_empty(),
+        "promtool: {} {said}",
+        output.status
+    );
+    Ok(())
+}
