@@ -280,7 +280,9 @@ impl Writer {
     }
 
     fn scrape(&mut self, scraper: &Scraper) -> Scrape {
-        let (snapshot, view) = self.aggregate.scrape(&scraper.0, (self.clock)());
+        let now = (self.clock)();
+        self.show_worker_vms(now);
+        let (snapshot, view) = self.aggregate.scrape(&scraper.0, now);
         Scrape {
             snapshot,
             view,
@@ -309,6 +311,9 @@ impl Writer {
         let ledger = &self.telemetry.ledger;
         ledger.expired.inc_by(swept.series.len() as u64);
         ledger.overflow_requests.inc_by(swept.overflow_requests);
+    }
+
+    fn show_worker_vms(&self, now: UnixNanos) {
         let since = UnixNanos(now.0.saturating_sub(ALIVE_SECONDS * 1_000_000_000));
         for (gateway, vms) in self.aggregate.worker_vms(since) {
             self.telemetry.gateways.get(&gateway).vms.set(gauge(vms));
