@@ -130,11 +130,9 @@ async fn a_new_service_is_attributed_by_all_workers_without_a_restart() -> Resul
         ]
     };
     let page = stage.expect_all(&both(40)).await?;
-    assert_eq!(
-        page.sum("gaugeway_filter_events_total", &[("event", "reattributed")]),
-        40.0 + 40.0,
-        "both Services' requests came before their mapping"
-    );
+    // All of the new Service's requests came before their mapping, and those of the old one that were quick.
+    let moved = page.sum("gaugeway_filter_events_total", &[("event", "reattributed")]);
+    assert!((40.0..=80.0).contains(&moved), "{moved} re-attributed");
     send(&gateway, "/new", 40).await?;
     stage.expect_all(&both(80)).await?;
     Ok(())
@@ -250,7 +248,10 @@ async fn a_pod_of_two_services_is_counted_by_the_route_taken() -> Result<()> {
             (&cluster_name("b"), pod.address()),
         ]))
         .await?;
+    // What gathers before the mapping says that the address is shared goes to the first candidate, which is right here.
+    let before = confirmed(&stage.controller).await?;
     send(&gateway, "/a", 15).await?;
+    in_force(&stage.controller, before).await?;
     send(&gateway, "/b", 25).await?;
     let expected = [
         ("a", Counts::responses("2xx", 15)),

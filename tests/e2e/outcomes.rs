@@ -186,7 +186,6 @@ async fn a_timeout_counts_with_the_time_waited() -> Result<()> {
         .expect(Counts::only("timeout", "5xx", 1).latencies(1))
         .await?;
     let waited = line.duration_ms.context("no duration")? as f64;
-    assert!(waited >= 300.0, "{line:?}");
     near(latency_sum_ms(&page, SERVICE), waited, NEAR_MS)
 }
 
@@ -523,14 +522,12 @@ async fn a_filter_before_ours_is_not_in_the_latency_and_one_after_is() -> Result
             "Envoy's own timing has the filter in both: {line:?}"
         );
     }
-    // What a filter before ours takes is in Envoy's timing only: 300 ms and what the timer is late.
+    // What a filter before ours takes is in Envoy's timing only; without it the last attempt is all there is.
     let line = before.gateway.access_log().line("delayed").await?;
+    let attempt = line.last_attempt().context("no attempt")?;
     let page = before.expect(Counts::responses("2xx", 1)).await?;
     let measured = latency_sum_ms(&page, SERVICE);
-    ensure!(
-        measured >= 49.0 && measured <= ms(&line) - 300.0 + 1.0,
-        "measured {measured} ms: {line:?}"
-    );
+    near(measured, attempt.as_secs_f64() * 1e3, NEAR_MS)?;
     let line = after.gateway.access_log().line("delayed").await?;
     let page = after.expect(Counts::responses("2xx", 1)).await?;
     near(latency_sum_ms(&page, SERVICE), ms(&line), NEAR_MS)
