@@ -1,15 +1,7 @@
-//! What the renderer writes, a real Envoy loads. Needs an Envoy in `ENVOY_BIN`, on `PATH` or below `.tools/`; without
-//! one the checks are skipped loudly.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "helpers of tests, outside test functions"
-)]
+//! What the renderer writes, a real Envoy loads. Without an Envoy the checks are skipped loudly.
+#![allow(clippy::unwrap_used, reason = "all of this is test code")]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::process::Command;
 
 use gaugeway_controller::{
     auth::Keys,
@@ -18,6 +10,7 @@ use gaugeway_controller::{
         snippet,
     },
 };
+use gaugeway_rig::tools::ENVOY;
 use gaugeway_wire::GatewayName;
 
 /// The least module that Envoy loads: memory, the ABI's version, an allocator. Validation compiles the file.
@@ -28,27 +21,14 @@ const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0\
     \x07\x2d\x03\x06memory\x02\x00\x17proxy_abi_version_0_2_1\x00\x00\x06malloc\x00\x01\
     \x0a\x09\x02\x02\x00\x0b\x04\x00\x41\x00\x0b";
 
-fn envoy() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::var_os("ENVOY_BIN")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(std::env::split_paths(&path).map(|dir| dir.join("envoy")))
-        .chain([root.join(".tools/envoy/envoy/_bin/envoy")])
-        .find(|candidate| candidate.is_file());
-    if found.is_none() {
-        eprintln!("SKIPPED: no Envoy found; set ENVOY_BIN or run: cargo xtask setup");
-    }
-    found
-}
-
 fn assert_valid(name: &str, config: &str) {
-    let Some(envoy) = envoy() else { return };
+    if !ENVOY.or_skip().unwrap() {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(format!("{name}.yaml"));
     std::fs::write(&file, config).unwrap();
-    let output = Command::new(envoy)
+    let output = Command::new(ENVOY.find().unwrap())
         .args(["--mode", "validate", "--disable-hot-restart", "-c"])
         .arg(&file)
         .output()
