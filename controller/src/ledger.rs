@@ -34,7 +34,7 @@ use gaugeway_wire::{
 };
 use queue::Queue;
 pub use start::start;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use writer::Command;
 
 /// What the ledger is told.
@@ -65,6 +65,7 @@ impl<T: Reach + Liveness + Send + Sync> Objects for T {}
 pub struct LedgerHandle {
     queue: Queue,
     durability: Arc<Mutex<Durability>>,
+    ended: watch::Receiver<()>,
 }
 
 /// What a report call brought, for `ReportAnswer`.
@@ -193,6 +194,12 @@ impl LedgerHandle {
         if self.queue.control(Command::Sweep(reply)) {
             let _ = done.await;
         }
+    }
+
+    /// Resolves when the thread has ended: stopped, or broken.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 
     /// Applies what is queued, writes a last snapshot, ends the thread.

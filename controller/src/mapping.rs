@@ -178,6 +178,11 @@ impl MappingHandle {
         self.objects.observe(&self.telemetry);
     }
 
+    /// Resolves when the task has ended: stopped, or broken.
+    pub async fn ended(&self) {
+        self.calls.closed().await;
+    }
+
     /// Ends the task; held polls are answered with [`Unavailable::Stopping`].
     pub async fn stop(&self) {
         self.stop.send_replace(true);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::Router;
 use gaugeway_aggregate::DataplaneUrls;
 use gaugeway_wire::{GatewayName, UnixNanos};
@@ -55,8 +55,7 @@ pub struct Ports {
 /// # Errors
 /// When it cannot start; the text says what to change.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    Controller::start(config).await?.serve(shutdown).await;
-    Ok(())
+    Controller::start(config).await?.serve(shutdown).await
 }
 
 impl Controller {
@@ -116,13 +115,21 @@ impl Controller {
 
     /// Serves until `shutdown` resolves. Then: no new calls, held polls are answered, calls in progress end, the
     /// ledger writes its last snapshot.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// When a part ended by itself: the process is then better started again than left half alive.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for (server, router) in self.servers {
             tasks.spawn(server.serve(router, stopped.clone()));
         }
-        shutdown.await;
+        let broken = tokio::select! {
+            () = shutdown => None,
+            () = self.mapping.ended() => Some("mapping"),
+            () = self.ledger.ended() => Some("ledger"),
+            _ = tasks.join_next() => Some("server of a port"),
+        };
         info!("stopping");
         stop.send_replace(true);
         self.mapping.stop().await;
@@ -132,11 +139,13 @@ impl Controller {
             .await
             .is_err()
         {
-            warn!(
-                "the last snapshot takes too long and is left to the next start, which reads the log"
-            );
+            warn!("the last snapshot takes too long; the next start reads the log instead");
         }
         info!("stopped");
+        match broken {
+            None => Ok(()),
+            Some(part) => bail!("the {part} ended by itself; the log says why, a restart helps"),
+        }
     }
 }
 

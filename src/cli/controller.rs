@@ -169,7 +169,7 @@ impl ControllerArgs {
             let stop = stop_signal()?;
             let controller = Controller::start(config).await?;
             announce(controller.ports(), json)?;
-            controller.serve(stop).await;
+            controller.serve(stop).await?;
             Ok(ExitCode::SUCCESS)
         })
     }

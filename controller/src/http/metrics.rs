@@ -119,9 +119,11 @@ async fn ready(State(state): State<Arc<Metrics>>) -> Response<Body> {
     if state.mapping.synced() {
         return Response::new(Body::from(format!("ready; {}\n", state.durability())));
     }
+    let bad = state.telemetry.source.files.with_label_values(&["bad"]);
     let text = format!(
-        "not ready: the manifests in {} have not been read completely; the log says why",
-        state.manifests.display()
+        "not ready: the manifests in {} have not been read completely ({} bad files, see the log)",
+        state.manifests.display(),
+        bad.get()
     );
     Refusal::unavailable(Reason::NotSynced, text).into_response()
 }

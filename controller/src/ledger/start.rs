@@ -8,6 +8,7 @@ use std::{
 
 use gaugeway_aggregate::{Aggregate, Config, journal};
 use gaugeway_wire::{LedgerEpoch, Nanos, UnixNanos};
+use tokio::sync::watch;
 
 use super::{
     Durability, LedgerConfig, LedgerHandle, Objects, StartError,
@@ -45,14 +46,20 @@ pub(super) fn start_on(
     telemetry.ledger.started.set(created.as_secs_f64());
     let (queue, commands) = Queue::new();
     let durability = Arc::new(Mutex::new(Durability::MemoryOnly));
+    // Dropped with the thread, however it ends.
+    let (alive, ended) = watch::channel(());
     let handle = LedgerHandle {
         queue,
         durability: Arc::clone(&durability),
+        ended,
     };
     let writer = Writer::new(ledger, config, objects, telemetry, durability);
     std::thread::Builder::new()
         .name("ledger".into())
-        .spawn(move || writer.run(commands))
+        .spawn(move || {
+            let _alive = alive;
+            writer.run(commands);
+        })
         .map_err(StartError::System)?;
     Ok(handle)
 }

@@ -43,7 +43,7 @@ pub(crate) struct Scene {
     pub(crate) ports: Ports,
     keys: Keys,
     stop: Option<oneshot::Sender<()>>,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<()>>,
 }
 
 impl Scene {
@@ -111,7 +111,7 @@ impl Scene {
     /// Waits until it has stopped.
     pub(crate) async fn stopped(self) {
         let stopped = tokio::time::timeout(PATIENCE, self.running).await;
-        stopped.unwrap().unwrap();
+        stopped.unwrap().unwrap().unwrap();
     }
 
     pub(crate) fn token(&self, gateway: &str) -> String {
