@@ -1,6 +1,6 @@
 //! Logs and complaints, all on standard error: standard output belongs to a command's result.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -41,6 +41,7 @@ impl LogArgs {
             .with_context(|| format!("--log {:?} is not a log filter; try: info", self.log))?;
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(io::stderr().is_terminal())
             .with_writer(io::stderr);
         match self.log_format {
             LogFormat::Text => subscriber.init(),

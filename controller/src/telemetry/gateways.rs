@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use gaugeway_wire::{FilterCounter, GatewayName};
@@ -22,7 +22,8 @@ pub const OVERFLOW: &str = "overflow";
 pub struct Gateways {
     families: Families,
     known: RwLock<HashMap<GatewayName, Arc<GatewayMetrics>>>,
-    overflow: Arc<GatewayMetrics>,
+    /// Made when it is needed: it would only raise questions before.
+    overflow: OnceLock<Arc<GatewayMetrics>>,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,10 @@ impl Gateways {
         drop(known);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_GATEWAYS && !known.contains_key(gateway) {
-            return Arc::clone(&self.overflow);
+            let overflow = self
+                .overflow
+                .get_or_init(|| Arc::new(self.families.bind(OVERFLOW)));
+            return Arc::clone(overflow);
         }
         let metrics = known
             .entry(gateway.clone())
@@ -88,11 +92,10 @@ impl Gateways {
 
     pub(super) fn register(r: &mut Register) -> Result<Self, prometheus::Error> {
         let families = Families::register(r)?;
-        let overflow = Arc::new(families.bind(OVERFLOW));
         Ok(Self {
             families,
             known: RwLock::default(),
-            overflow,
+            overflow: OnceLock::new(),
         })
     }
 }
