@@ -36,8 +36,8 @@ impl SocketKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     Address(SocketKey),
-    Service(ServiceKey),
-    Rule(RuleKey),
+    Service(Box<ServiceKey>),
+    Rule(Box<RuleKey>),
     /// Names nothing that the index could know.
     Opaque,
 }
@@ -136,11 +136,11 @@ fn service_by_host(host: &str, port: Option<&str>) -> Option<Key> {
 fn service(namespace: &str, name: &str, port: Option<&str>) -> Option<Key> {
     let named = [Some(namespace), Some(name), port];
     named.iter().flatten().all(|n| is_name(n)).then(|| {
-        Key::Service(ServiceKey {
+        Key::Service(Box::new(ServiceKey {
             namespace: namespace.into(),
             name: name.into(),
             port: port.map(|p| p.parse().map_or(PortRef::Name(p.into()), PortRef::Number)),
-        })
+        }))
     })
 }
 
@@ -152,7 +152,7 @@ fn rule_key(
     backend: Option<&str>,
 ) -> Option<Key> {
     let kinds = [RouteKind::Http, RouteKind::Grpc];
-    Some(Key::Rule(RuleKey {
+    Some(Key::Rule(Box::new(RuleKey {
         kind: kinds.into_iter().find(|k| k.prefix() == kind)?,
         namespace: namespace.into(),
         route: route.into(),
@@ -161,7 +161,7 @@ fn rule_key(
             Some(backend) => Some(backend.parse().ok()?),
             None => None,
         },
-    }))
+    })))
 }
 
 #[cfg(test)]
@@ -169,11 +169,11 @@ mod tests {
     use super::*;
 
     fn service_key(namespace: &str, name: &str, port: Option<PortRef>) -> Key {
-        Key::Service(ServiceKey {
+        Key::Service(Box::new(ServiceKey {
             namespace: namespace.into(),
             name: name.into(),
             port,
-        })
+        }))
     }
 
     #[test]
@@ -222,13 +222,13 @@ mod tests {
             );
         }
         let rule = |kind, backend| {
-            Key::Rule(RuleKey {
+            Key::Rule(Box::new(RuleKey {
                 kind,
                 namespace: "shop".into(),
                 route: "web".into(),
                 rule: 2,
                 backend,
-            })
+            }))
         };
         assert_eq!(
             Key::parse("cluster:httproute/shop/web/rule/2"),

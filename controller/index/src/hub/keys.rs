@@ -17,7 +17,7 @@ use crate::{
 
 /// Place of a key. Reused after the key's last subscriber went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct KeyId(usize);
+pub(super) struct KeyId(u32);
 
 type Subscribers = SmallVec<[VmIndex; 4]>;
 
@@ -49,6 +49,17 @@ impl Equivalent<Name> for NameRef<'_> {
     }
 }
 
+impl KeyId {
+    /// `None` past what [`HubLimits::keys`] can sensibly be.
+    fn new(place: usize) -> Option<Self> {
+        u32::try_from(place).ok().map(Self)
+    }
+
+    const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// All keys.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -64,7 +75,7 @@ impl Keys {
     }
 
     pub(super) fn get(&self, id: KeyId) -> Option<&KeyState> {
-        self.states.get(id.0)
+        self.states.get(id.place())
     }
 
     pub(super) fn find(&self, gateway: &GatewayName, text: &str) -> Option<KeyId> {
@@ -83,7 +94,7 @@ impl Keys {
     pub(super) fn of_gateways(&self, concerned: impl Fn(&GatewayName) -> bool) -> Vec<KeyId> {
         let all = self.states.iter();
         let concerned = all.filter(|(_, state)| concerned(&state.gateway));
-        concerned.map(|(at, _)| KeyId(at)).collect()
+        concerned.filter_map(|(at, _)| KeyId::new(at)).collect()
     }
 
     /// Adds a subscriber, and the key if it is new. `None` when a bound is reached.
@@ -96,7 +107,7 @@ impl Keys {
         resolve: impl FnOnce(&GatewayName, &Key) -> (Resolution, Vec<Subject>),
     ) -> Option<KeyId> {
         if let Some(id) = self.find(gateway, text) {
-            self.states.get_mut(id.0)?.subscribers.push(vm);
+            self.states.get_mut(id.place())?.subscribers.push(vm);
             return Some(id);
         }
         let of_gateway = self.per_gateway.get(gateway).copied().unwrap_or(0);
@@ -106,7 +117,7 @@ impl Keys {
         let key = Key::parse(text);
         let (resolution, subjects) = resolve(gateway, &key);
         let text: Arc<str> = text.into();
-        let id = KeyId(self.states.vacant_key());
+        let id = KeyId::new(self.states.vacant_key())?;
         self.depend(id, &subjects);
         self.states.insert(KeyState {
             gateway: gateway.clone(),
@@ -127,7 +138,7 @@ impl Keys {
 
     /// Removes a subscriber, and with the last one the key.
     pub(super) fn release(&mut self, id: KeyId, vm: VmIndex) {
-        let Some(state) = self.states.get_mut(id.0) else {
+        let Some(state) = self.states.get_mut(id.place()) else {
             return;
         };
         if let Some(at) = state.subscribers.iter().position(|s| *s == vm) {
@@ -145,7 +156,7 @@ impl Keys {
         now: Moment,
         resolve: impl FnOnce(&GatewayName, &Key) -> (Resolution, Vec<Subject>),
     ) -> Option<Subscribers> {
-        let state = self.states.get_mut(id.0)?;
+        let state = self.states.get_mut(id.place())?;
         let (new, subjects) = resolve(&state.gateway, &state.key);
         let changed = new.candidates != state.resolution.candidates;
         if changed {
@@ -161,7 +172,7 @@ impl Keys {
     }
 
     fn remove(&mut self, id: KeyId) {
-        let Some(state) = self.states.try_remove(id.0) else {
+        let Some(state) = self.states.try_remove(id.place()) else {
             return;
         };
         self.undepend(id, &state.subjects);
