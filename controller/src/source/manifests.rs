@@ -2,7 +2,7 @@
 //!
 //! Invariants: a file that cannot be read or parsed keeps what it gave last; an object is in the index exactly as long
 //! as a good file (or the last good state of one) holds it. The system's notices of changes only say *when* to look:
-//! what changed is found by reading, and every [`POLL`] without any notice, so a missed notice costs time only.
+//! what changed is found by reading, and every `POLL` without any notice, so a missed notice costs time only.
 //! A file is best replaced by renaming; one written in place may be read half, which makes it bad for a moment.
 
 mod parse;

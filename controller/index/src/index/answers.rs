@@ -90,7 +90,7 @@ impl Index {
         (resolution, subjects)
     }
 
-    /// [`Index::resolve`] by a key's text, for tools and tests.
+    /// `Index::resolve` by a key's text, for tools and tests.
     #[must_use]
     pub fn resolve_text(
         &self,
