@@ -135,7 +135,7 @@ impl Player {
                 self.aggregate
                     .delivered(&scraper.to_string(), snapshot.change, self.now);
                 self.write(|out, now| {
-                    journal::delivered(out, &scraper.to_string(), snapshot.change, now)
+                    journal::delivered(out, &scraper.to_string(), snapshot.change, now);
                 });
             }
             Event::Reach(reaches) => {
@@ -174,7 +174,7 @@ impl Player {
         if defined.fresh {
             let allowed = defined.allowed;
             self.write(|out, now| {
-                journal::definition(out, &gateway, &target.encode(), allowed, now)
+                journal::definition(out, &gateway, &target.encode(), allowed, now);
             });
         }
     }
@@ -251,7 +251,7 @@ proptest! {
             replayed.replay(record).unwrap();
         }
         let whole = state(&mut played.aggregate);
-        prop_assert_eq!(state(&mut replayed), whole.clone());
+        prop_assert_eq!(&state(&mut replayed), &whole);
         if let Some((records, from)) = saved {
             let mut loaded = load(&records);
             for record in &played.journal[from..] {
