@@ -1,3 +1,4 @@
+//! The mapping task, driven through its handle: calls that wait, leave and come again.
 use gaugeway_index::{Object, object::Route};
 use gaugeway_wire::{MappingAnswer, VmId};
 use serde_json::json;
