@@ -1,3 +1,4 @@
+//! Tests of `manifests`.
 use gaugeway_index::RecordingPolicy;
 use gaugeway_wire::{Label, Target, TargetKind, target::names};
 use tempfile::TempDir;

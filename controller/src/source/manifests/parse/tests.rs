@@ -1,3 +1,4 @@
+//! Tests of `parse`.
 use super::*;
 
 fn ids(text: &str) -> Vec<String> {

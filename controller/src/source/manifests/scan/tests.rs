@@ -1,3 +1,4 @@
+//! Tests of `scan`.
 use std::collections::BTreeSet;
 
 use tempfile::TempDir;
