@@ -8,7 +8,7 @@ mod attribution;
 mod buckets;
 mod entries;
 mod freeze;
-mod routes;
+mod interned;
 mod series;
 mod tally;
 mod targets;
@@ -18,15 +18,16 @@ use std::rc::Rc;
 use gaugeway_wire::{
     FilterCounter, Layout, Nanos, Outcome, Policy, RequestClass, Target, TargetDefinition,
     TargetKind, UnixNanos,
+    limits::{KEY_BYTES, ROUTE_BYTES},
 };
 
-pub use self::{entries::Key, routes::RouteId, tally::Latency};
 use self::{
-    entries::{Candidate, Current, Entry},
-    routes::Routes,
+    entries::Current,
+    interned::Interned,
     series::{Owner, SeriesId, SeriesTable},
     tally::Counted,
 };
+pub use self::{entries::Key, interned::NameId, tally::Latency};
 pub(crate) use self::{
     entries::{Entries, EntryId},
     freeze::{Chunk, Filled, Report},
@@ -45,6 +46,8 @@ pub struct Limits {
     pub targets: u32,
     /// Names of routes.
     pub routes: u32,
+    /// Names of clusters that requests went to whose owners are not known yet.
+    pub clusters: u32,
     /// Memory of all native buckets.
     pub bucket_bytes: usize,
     /// Memory of all definitions of targets.
@@ -60,6 +63,7 @@ impl Limits {
         series: 6144,
         targets: 8192,
         routes: 1024,
+        clusters: 1024,
         bucket_bytes: 4 << 20,
         definition_bytes: 2 << 20,
         hint_bytes: 256 << 10,
@@ -83,7 +87,7 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     key: KeyId,
-    route: RouteId,
+    route: NameId,
     start: UnixNanos,
 }
 
@@ -93,7 +97,9 @@ pub struct Recorder {
     pub(crate) entries: Entries,
     pub(crate) targets: Targets,
     series: SeriesTable,
-    routes: Routes,
+    routes: Interned,
+    /// Clusters of requests that wait for their owner.
+    clusters: Interned,
     pub(crate) counters: Counters,
     unknown: Option<TargetId>,
     overflow: Option<TargetId>,
@@ -124,7 +130,8 @@ impl Recorder {
         Self {
             entries: Entries::new(limits.keys, jitter.next()),
             series: SeriesTable::new(limits.series, limits.bucket_bytes, jitter.next()),
-            routes: Routes::new(limits.routes as usize, jitter.next()),
+            routes: Interned::new(limits.routes as usize, ROUTE_BYTES, jitter.next()),
+            clusters: Interned::new(limits.clusters as usize, KEY_BYTES, jitter.next()),
             targets,
             counters: Counters::new(),
             unknown,
@@ -222,13 +229,13 @@ impl Recorder {
         }
     }
 
-    fn route(&mut self, names: &mut impl Names) -> RouteId {
+    fn route(&mut self, names: &mut impl Names) -> NameId {
         if !self.record_route {
-            return RouteId::NONE;
+            return NameId::NONE;
         }
         names
             .route()
-            .map_or(RouteId::NONE, |name| self.routes.intern(name))
+            .map_or(NameId::NONE, |name| self.routes.intern(name))
     }
 
     fn count(&mut self, place: &Place, counted: &Counted, names: &mut impl Names) -> bool {
@@ -260,7 +267,7 @@ impl Recorder {
 
     /// The open series of a target that must never be refused; it has no route.
     fn catch_all(&mut self, target: Option<TargetId>) -> Option<SeriesId> {
-        self.open(Owner::Target(target?), RouteId::NONE, true)
+        self.open(Owner::Target(target?), NameId::NONE, true)
     }
 
     /// The series that a request belongs to now. `None` when there is no room for its key or its series.
@@ -278,9 +285,21 @@ impl Recorder {
             }
         };
         let entry = self.entries.get(id)?;
-        let (owner, ambiguous) = match entry.previous {
-            Some(previous) if place.start < entry.since => (Owner::Target(previous), false),
-            _ => current_owner(id, entry, self.unknown, names)?,
+        let (owner, ambiguous) = match (entry.previous, &entry.current) {
+            (Some(previous), _) if place.start < entry.since => (Owner::Target(previous), false),
+            (_, Current::Unknown) => (Owner::Target(self.unknown?), false),
+            (_, Current::Waiting(_)) => {
+                // An address of several Services is not known as such yet. A key that is a cluster tells itself.
+                let cluster = match entry.own_cluster() {
+                    Some(_) => NameId::NONE,
+                    None => self.clusters.intern(names.cluster().unwrap_or_default()),
+                };
+                (Owner::Waiting(id, cluster), false)
+            }
+            (_, current) => {
+                let (target, guessed) = current.owner(|| names.cluster())?;
+                (Owner::Target(target), guessed)
+            }
         };
         let choice = |series, unknown| Choice {
             series,
@@ -307,14 +326,14 @@ impl Recorder {
     }
 
     /// The open series of an owner and route, made if need be.
-    fn open(&mut self, owner: Owner, route: RouteId, spare: bool) -> Option<SeriesId> {
+    fn open(&mut self, owner: Owner, route: NameId, spare: bool) -> Option<SeriesId> {
         if let Some(series) = self.series.find(owner, route) {
             return Some(series);
         }
         let series = self.series.open(owner, route, &self.layout, spare)?;
         match owner {
             Owner::Target(target) => drop(self.targets.acquire(target)),
-            Owner::Waiting(id) => {
+            Owner::Waiting(id, _) => {
                 let entry = self.entries.get_mut(id)?;
                 let next = entry.waiting.replace(series);
                 self.series.get_mut(series)?.next_waiting = next;
@@ -365,25 +384,4 @@ struct Choice {
     unknown: bool,
     /// To several, and nothing told which.
     ambiguous: bool,
-}
-
-/// Who owns a key's samples now, and whether that was a guess. Reads the hint only where it decides.
-fn current_owner(
-    id: EntryId,
-    entry: &Entry,
-    unknown: Option<TargetId>,
-    names: &mut impl Names,
-) -> Option<(Owner, bool)> {
-    match &entry.current {
-        Current::Waiting(_) => Some((Owner::Waiting(id), false)),
-        Current::Unknown => Some((Owner::Target(unknown?), false)),
-        Current::One(target) => Some((Owner::Target(*target), false)),
-        Current::Several(candidates) => {
-            let cluster = names.cluster().unwrap_or_default();
-            let reached = |candidate: &&Candidate| candidate.is_reached_through(cluster);
-            let named = candidates.iter().find(reached);
-            let chosen = named.or_else(|| candidates.first())?;
-            Some((Owner::Target(chosen.target), named.is_none()))
-        }
-    }
 }

@@ -5,7 +5,7 @@ use gaugeway_wire::{FilterCounter, Fingerprint, MappingEntry, Nanos, TargetDefin
 use super::{
     Recorder,
     entries::{Candidate, Current, EntryId, Key, Subscription},
-    series::SeriesId,
+    series::{Owner, SeriesId},
     targets::TargetId,
 };
 use crate::time::Instant;
@@ -125,11 +125,7 @@ impl Recorder {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let (first, since, previous) = (entry.current.first(), entry.since, entry.previous);
-        let shared = matches!(entry.current, Current::Several(_));
-        let unknown = (entry.current == Current::Unknown)
-            .then_some(self.unknown)
-            .flatten();
+        entry.recent = None;
         let mut next = entry.waiting.take();
         let mut kept: Option<SeriesId> = None;
         while let Some(series) = next {
@@ -137,28 +133,59 @@ impl Recorder {
                 break;
             };
             next = waiting.next_waiting.take();
-            let before = previous.filter(|_| waiting.latest_start < since);
-            let requests = waiting.tally.requests();
-            let (target, counter) = match (before, first, unknown) {
-                (Some(target), _, _) | (None, Some(target), _) => {
-                    (target, FilterCounter::Reattributed)
-                }
-                (None, None, Some(target)) => (target, FilterCounter::Unknown),
-                (None, None, None) => {
-                    waiting.next_waiting = kept.replace(series);
-                    continue;
-                }
-            };
-            self.counters.add(counter, requests);
-            if shared && before.is_none() {
-                self.counters.add(FilterCounter::Ambiguous, requests);
+            if !self.settle_series(id, series)
+                && let Some(waiting) = self.series.get_mut(series)
+            {
+                waiting.next_waiting = kept.replace(series);
             }
-            self.targets.acquire(target);
-            self.series.adopt(series, target);
         }
         if let Some(entry) = self.entries.get_mut(id) {
             entry.waiting = kept;
         }
+        if !self.series.has_waiting() {
+            self.clusters.clear();
+        }
+    }
+
+    /// Gives one series that gathered for a key to its owner. False when there is none for it.
+    fn settle_series(&mut self, id: EntryId, series: SeriesId) -> bool {
+        let (Some(entry), Some(waiting)) = (self.entries.get(id), self.series.get(series)) else {
+            return false;
+        };
+        let cluster = match waiting.owner {
+            Owner::Waiting(_, cluster) => self.clusters.name(cluster).as_bytes(),
+            Owner::Target(_) => return false,
+        };
+        let before = entry
+            .previous
+            .filter(|_| waiting.latest_start < entry.since);
+        let owner = match before {
+            Some(target) => Some((target, false)),
+            None => entry
+                .current
+                .owner(|| Some(entry.own_cluster().unwrap_or(cluster))),
+        };
+        let unknown = self
+            .unknown
+            .filter(|_| entry.current == Current::Unknown)
+            .map(|target| (target, false));
+        let Some((target, guessed)) = owner.or(unknown) else {
+            return false;
+        };
+        let requests = waiting.tally.requests();
+        self.counters.add(
+            match owner {
+                Some(_) => FilterCounter::Reattributed,
+                None => FilterCounter::Unknown,
+            },
+            requests,
+        );
+        if guessed {
+            self.counters.add(FilterCounter::Ambiguous, requests);
+        }
+        self.targets.acquire(target);
+        self.series.adopt(series, target);
+        true
     }
 
     /// A request with these keys was answered (or not). Grace begins with the answer.

@@ -8,7 +8,7 @@ use gaugeway_wire::{Nanos, UnixNanos, limits::KEY_BYTES, mapping::CLUSTER_PREFIX
 use hashbrown::HashTable;
 
 use super::{
-    routes::RouteId,
+    interned::NameId,
     series::{Owner, SeriesId},
     targets::TargetId,
 };
@@ -86,7 +86,7 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    pub(crate) fn is_reached_through(&self, cluster: &[u8]) -> bool {
+    fn is_reached_through(&self, cluster: &[u8]) -> bool {
         self.hints.iter().any(|hint| hint.as_bytes() == cluster)
     }
 }
@@ -98,6 +98,25 @@ impl Current {
             Self::Waiting(_) | Self::Unknown => None,
             Self::One(target) => Some(*target),
             Self::Several(candidates) => candidates.first().map(|candidate| candidate.target),
+        }
+    }
+
+    /// The owner of a request through that cluster, and whether that was a guess; `None` while there is none. Asks for
+    /// the cluster only where it decides.
+    pub(crate) fn owner<'a>(
+        &self,
+        cluster: impl FnOnce() -> Option<&'a [u8]>,
+    ) -> Option<(TargetId, bool)> {
+        match self {
+            Self::Waiting(_) | Self::Unknown => None,
+            Self::One(target) => Some((*target, false)),
+            Self::Several(candidates) => {
+                let cluster = cluster().unwrap_or_default();
+                let reached = |candidate: &&Candidate| candidate.is_reached_through(cluster);
+                let named = candidates.iter().find(reached);
+                let chosen = named.or_else(|| candidates.first())?;
+                Some((chosen.target, named.is_none()))
+            }
         }
     }
 
@@ -138,7 +157,7 @@ pub(crate) struct Entry {
     /// First of the series that gather until an owner is known.
     pub(crate) waiting: Option<SeriesId>,
     /// The series used last: what an ordinary request finds without another look-up.
-    pub(crate) recent: Option<(Owner, RouteId, SeriesId)>,
+    pub(crate) recent: Option<(Owner, NameId, SeriesId)>,
     /// Requests that were counted here and still have a body under way: they may yet be aborted.
     pub(crate) open: u32,
     pub(crate) used: Instant,
@@ -150,6 +169,11 @@ impl Entry {
             true => Key::Cluster(self.name.as_bytes()),
             false => Key::Address(self.name.as_bytes()),
         }
+    }
+
+    /// The cluster that all its requests went to, if the key tells.
+    pub(crate) fn own_cluster(&self) -> Option<&[u8]> {
+        self.cluster.then_some(self.name.as_bytes())
     }
 
     /// As the mapping names it.

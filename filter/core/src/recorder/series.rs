@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use super::{
     buckets::Budget,
     entries::EntryId,
-    routes::RouteId,
+    interned::NameId,
     tally::{Counted, Tally},
     targets::TargetId,
 };
@@ -29,15 +29,15 @@ pub(crate) type SeriesId = Id<Series>;
 pub(crate) enum Owner {
     /// A target's.
     Target(TargetId),
-    /// A key's, until its target is known.
-    Waiting(EntryId),
+    /// A key's, until its target is known. Apart by cluster: an address of several Services is told apart by it.
+    Waiting(EntryId, NameId),
 }
 
 /// One series.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) owner: Owner,
-    pub(crate) route: RouteId,
+    pub(crate) route: NameId,
     pub(crate) layout: Rc<Layout>,
     pub(crate) tally: Tally,
     /// Nothing that is counted in it happened before.
@@ -63,6 +63,8 @@ pub(crate) struct SeriesTable {
     ordinary: u32,
     budget: Budget,
     cursor: u32,
+    /// Series of keys.
+    waiting: u32,
     /// When the last round of reports began; 0 before the first request.
     last_round: UnixNanos,
 }
@@ -80,8 +82,13 @@ impl SeriesTable {
             ordinary: bound,
             budget: Budget::new(bucket_bytes),
             cursor: 0,
+            waiting: 0,
             last_round: UnixNanos(0),
         }
+    }
+
+    pub(crate) fn get(&self, id: SeriesId) -> Option<&Series> {
+        self.slab.get(id)
     }
 
     pub(crate) fn get_mut(&mut self, id: SeriesId) -> Option<&mut Series> {
@@ -93,16 +100,16 @@ impl SeriesTable {
         self.slab.get(id).is_some_and(|series| !series.retired)
     }
 
-    fn hash(hasher: &FixedState, owner: Owner, route: RouteId) -> u64 {
-        let (kind, bits) = match owner {
-            Owner::Target(id) => (0u8, id.bits()),
-            Owner::Waiting(id) => (1, id.bits()),
+    fn hash(hasher: &FixedState, owner: Owner, route: NameId) -> u64 {
+        let (bits, cluster) = match owner {
+            Owner::Target(id) => (id.bits(), u64::MAX),
+            Owner::Waiting(id, cluster) => (id.bits(), cluster.bits()),
         };
-        hasher.hash_one((kind, bits, route.bits()))
+        hasher.hash_one((bits, cluster, route.bits()))
     }
 
     /// The open series of an owner and route.
-    pub(crate) fn find(&self, owner: Owner, route: RouteId) -> Option<SeriesId> {
+    pub(crate) fn find(&self, owner: Owner, route: NameId) -> Option<SeriesId> {
         let same = |&id: &SeriesId| {
             let series = self.slab.get(id);
             series.is_some_and(|series| series.owner == owner && series.route == route)
@@ -116,7 +123,7 @@ impl SeriesTable {
     pub(crate) fn open(
         &mut self,
         owner: Owner,
-        route: RouteId,
+        route: NameId,
         layout: &Rc<Layout>,
         spare: bool,
     ) -> Option<SeriesId> {
@@ -141,6 +148,7 @@ impl SeriesTable {
         })?;
         let hash = Self::hash(&self.hasher, owner, route);
         self.index.insert_unique(hash, id, |_| 0);
+        self.waiting += u32::from(matches!(owner, Owner::Waiting(..)));
         Some(id)
     }
 
@@ -238,6 +246,8 @@ impl SeriesTable {
         self.retire(id);
         let reopened = was_open && !taken && self.reserve_index().is_some();
         if let Some(series) = self.slab.get_mut(id) {
+            let waited = matches!(series.owner, Owner::Waiting(..));
+            self.waiting -= u32::from(waited).min(self.waiting);
             series.owner = owner;
             series.next_waiting = None;
             series.retired = !reopened;
@@ -247,6 +257,11 @@ impl SeriesTable {
             self.index.insert_unique(hash, id, |_| 0);
         }
         self.queue(id);
+    }
+
+    /// Whether any waits for its owner.
+    pub(crate) const fn has_waiting(&self) -> bool {
+        self.waiting > 0
     }
 
     /// Retires all: the layout changes.
@@ -311,7 +326,7 @@ impl SeriesTable {
         self.budget.give_back(series.tally.charged());
         match series.owner {
             Owner::Target(target) => Some(target),
-            Owner::Waiting(_) => None,
+            Owner::Waiting(..) => None,
         }
     }
 

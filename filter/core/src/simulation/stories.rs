@@ -190,6 +190,17 @@ fn what_gathered_before_a_move_belongs_to_the_previous_owner() {
     assert_eq!(world.controller.service("s1").requests(), 0);
 }
 
+/// A request through a cluster, all in one go.
+fn through(world: &mut World, cluster: &str, address: &str) {
+    let facts = Facts {
+        cluster: Some(cluster.to_owned()),
+        ..ok(address)
+    };
+    let context = world.start();
+    world.headers(context, facts.clone(), false);
+    world.end(context, facts);
+}
+
 #[test]
 fn a_shared_address_is_told_apart_by_its_hint_and_only_then_read() {
     let mut world = World::new();
@@ -199,19 +210,8 @@ fn a_shared_address_is_told_apart_by_its_hint_and_only_then_read() {
     world.request(A, MS);
     world.request(B, MS);
     world.run_seconds(6);
-    assert_eq!(
-        world.controller.counter("ambiguous"),
-        1,
-        "gathered: the hint was not read"
-    );
     for cluster in ["demo/s0", "demo/s1", "demo/s1", "else"] {
-        let facts = Facts {
-            cluster: Some(cluster.to_owned()),
-            ..ok(A)
-        };
-        let context = world.start();
-        world.headers(context, facts.clone(), false);
-        world.end(context, facts);
+        through(&mut world, cluster, A);
     }
     world.host.reads.clear();
     world.request(B, MS);
@@ -219,7 +219,75 @@ fn a_shared_address_is_told_apart_by_its_hint_and_only_then_read() {
     world.run_seconds(6);
     let requests = ["s0", "s1", "s2"].map(|service| world.controller.service(service).requests());
     assert_eq!(requests, [3, 2, 2]);
-    assert_eq!(world.controller.counter("ambiguous"), 2);
+    assert_eq!(world.controller.counter("ambiguous"), 1);
+}
+
+#[test]
+fn what_came_before_a_shared_address_was_mapped_is_told_apart_too() {
+    let mut world = World::new();
+    let now = world.host.now;
+    world.controller.own(A, &["s0", "s1"], now);
+    let clusters = ["demo/s1", "demo/s0", "demo/s1", "else", "demo/s1"];
+    for cluster in clusters {
+        through(&mut world, cluster, A);
+    }
+    // A stream that is cut after the mapping came.
+    let stream = Facts {
+        cluster: Some("demo/s1".to_owned()),
+        ..ok(A)
+    };
+    let context = world.start();
+    world.headers(context, stream.clone(), false);
+    world.run_seconds(6);
+    world.end(
+        context,
+        Facts {
+            flags: 1 << 6,
+            ..stream
+        },
+    );
+    world.run_seconds(6);
+    let [s0, s1] = ["s0", "s1"].map(|service| world.controller.service(service));
+    assert_eq!((s0.requests(), s0.aborted), (2, 0));
+    assert_eq!((s1.requests(), s1.aborted), (4, 1));
+    assert_eq!(world.controller.counter("ambiguous"), 1);
+    assert_eq!(world.controller.counter("reattributed"), 6);
+}
+
+#[test]
+fn clusters_beyond_their_bound_are_a_guess_and_make_room_once_settled() {
+    let limits = Limits {
+        clusters: 2,
+        ..Limits::DEFAULT
+    };
+    let mut world = World::with(limits, r#"{"gateway":"g","cluster":"c"}"#);
+    for (address, round) in [(A, 1), (B, 2)] {
+        let now = world.host.now;
+        world.controller.own(address, &["s0", "s1"], now);
+        // No room is left for the fourth; its guess is right by luck.
+        for cluster in ["else", "demo/s1", "demo/s1", "demo/s0"] {
+            through(&mut world, cluster, address);
+        }
+        world.run_seconds(6);
+        let requests = ["s0", "s1"].map(|service| world.controller.service(service).requests());
+        assert_eq!(requests, [2 * round, 2 * round]);
+        assert_eq!(world.controller.counter("ambiguous"), 2 * round);
+    }
+}
+
+#[test]
+fn an_address_that_loses_its_owner_gathers_anew() {
+    let mut world = owned(&[(A, "s0")]);
+    world.request(A, MS);
+    world.run_seconds(6);
+    let now = world.host.now;
+    world.controller.own(A, &[], now);
+    world.run_seconds(1);
+    world.request(A, MS);
+    world.run_seconds(60);
+    assert_eq!(world.controller.service("s0").requests(), 1);
+    let unknown = special(TargetKind::Unknown);
+    assert_eq!(world.controller.of(unknown).requests(), 1);
 }
 
 #[test]
