@@ -67,9 +67,9 @@ pub(super) struct ServiceFacts {
     pub(super) delays: Vec<Duration>,
 }
 
-/// Upper bounds of native schema 3 from 2 ms to 512 ms as classic buckets, so that the text format is as exact.
+/// Upper bounds of native schema 3 from 4 ms to 1 s as classic buckets, so that the text format is as exact.
 pub(super) fn classic_buckets() -> String {
-    let bounds = (-71..=-8).map(|index| format!("{}ns", (GROWTH.powi(index) * 1e9).round()));
+    let bounds = (-63..=0).map(|index| format!("{}ns", (GROWTH.powi(index) * 1e9).round()));
     bounds.collect::<Vec<_>>().join(",")
 }
 
@@ -154,10 +154,13 @@ impl Requests {
 }
 
 impl Quantile {
-    /// Whether the log's value is in the histogram's bucket or in one next to it.
+    /// Whether the log's value is in the histogram's bucket or in one next to it. The last bucket has no end and so
+    /// says nothing: a quantile in it agrees with none.
     pub(super) fn agrees(&self) -> bool {
         let (lower, upper) = self.bucket_ms;
-        self.envoy_log_ms > lower / GROWTH && self.envoy_log_ms <= upper * GROWTH
+        upper.is_finite()
+            && self.envoy_log_ms > lower / GROWTH
+            && self.envoy_log_ms <= upper * GROWTH
     }
 }
 
@@ -197,11 +200,16 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_last_bound_nothing_agrees() {
+        assert!(!at((1_000.0, f64::INFINITY), 1_200.0));
+    }
+
+    #[test]
     fn buckets_are_native_bounds_and_not_too_many() {
         let buckets = classic_buckets();
         let bounds: Vec<_> = buckets.split(',').collect();
         assert_eq!(bounds.len(), 64);
-        assert_eq!(bounds.last(), Some(&"500000000ns"));
+        assert_eq!(bounds.last(), Some(&"1000000000ns"));
         assert!(bounds.contains(&"250000000ns"));
     }
 
