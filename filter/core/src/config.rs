@@ -10,9 +10,20 @@ pub const CONFIGURATION_BYTES: usize = 64 * 1024;
 /// Longest name or token, in bytes.
 const TEXT_BYTES: usize = 512;
 
+/// The kind of gateway that a module is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// Envoy: two calls, one of them a long poll; the controller is a cluster.
+    Envoy,
+    /// Kong: one call per interval; the controller is an address.
+    Kong,
+}
+
 /// What one root is configured to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// What it runs in.
+    pub host: Gateway,
     /// This gateway.
     pub gateway: GatewayName,
     /// The host's name for the controller.
@@ -66,7 +77,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+    pub fn parse(json: &[u8], host: Gateway) -> Result<Self, ConfigError> {
         if json.len() > CONFIGURATION_BYTES {
             return Err(ConfigError::Size);
         }
@@ -82,6 +93,7 @@ impl Config {
             ));
         }
         Ok(Self {
+            host,
             gateway,
             cluster,
             authority: text(
@@ -153,6 +165,7 @@ mod tests {
             br#"{"gateway":"demo/edge","cluster":"gaugeway-controller","authority":"gw","token":"00ff","extra":[1],
                 "policy":{"schema":5,"classic_bounds_ns":[1,2],"report_interval_ms":1000,"route":true,
                           "unknown_grace_ms":0,"later":{}}}"#,
+            Gateway::Envoy,
         )
         .unwrap();
         assert_eq!(config.gateway.as_str(), "demo/edge");
@@ -174,14 +187,17 @@ mod tests {
 
     #[test]
     fn the_least_configuration_has_defaults() {
-        let config = Config::parse(br#"{"gateway":"g","cluster":"c"}"#).unwrap();
+        let config = Config::parse(br#"{"gateway":"g","cluster":"c"}"#, Gateway::Envoy).unwrap();
         assert_eq!(config.policy, Policy::default());
         assert_eq!((&*config.authority, &*config.token), ("gaugeway", ""));
     }
 
     #[test]
     fn errors_say_what_is_wrong() {
-        let error = |json: &str| Config::parse(json.as_bytes()).unwrap_err().to_string();
+        let error = |json: &str| {
+            let config = Config::parse(json.as_bytes(), Gateway::Envoy);
+            config.unwrap_err().to_string()
+        };
         assert!(error("{").contains("not the JSON object"));
         assert!(error(r#"{"cluster":"c"}"#).contains("gateway"));
         assert!(error(r#"{"gateway":"a b","cluster":"c"}"#).contains("without spaces"));
@@ -191,6 +207,6 @@ mod tests {
             error(r#"{"gateway":"g","cluster":"c","policy":{"classic_bounds_ns":[2,1]}}"#)
                 .contains("increasing")
         );
-        assert!(Config::parse(&vec![b' '; CONFIGURATION_BYTES + 1]).is_err());
+        assert!(Config::parse(&vec![b' '; CONFIGURATION_BYTES + 1], Gateway::Envoy).is_err());
     }
 }

@@ -24,6 +24,7 @@ mod instance;
 mod mapping;
 pub mod recorder;
 mod reporter;
+mod roots;
 mod slab;
 mod time;
 

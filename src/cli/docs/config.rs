@@ -202,7 +202,11 @@ mod tests {
     #[test]
     fn the_filter_reads_the_documented_example() {
         let example = example().to_string();
-        let config = gaugeway_filter_core::config::Config::parse(example.as_bytes()).unwrap();
+        let config = gaugeway_filter_core::config::Config::parse(
+            example.as_bytes(),
+            gaugeway_filter_core::config::Gateway::Envoy,
+        )
+        .unwrap();
         assert_eq!(config.gateway.as_str(), "prod/edge");
     }
 
