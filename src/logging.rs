@@ -42,6 +42,8 @@ impl LogArgs {
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(io::stderr().is_terminal())
+            // It would tell of a failed write with a macro that panics when standard error cannot be written.
+            .log_internal_errors(false)
             .with_writer(io::stderr);
         match self.log_format {
             LogFormat::Text => subscriber.init(),

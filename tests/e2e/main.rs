@@ -22,4 +22,5 @@ mod expiry;
 mod lifecycle;
 mod outcomes;
 mod prometheus;
+mod soak;
 mod steady;

@@ -79,6 +79,13 @@ enum Command {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Keep a real Envoy under load while the controller is killed and paused, answers are lost, the mapping changes,
+    /// the disk fills up; then compare every count. Prints a Markdown table, also in `target/soak.md`.
+    Soak {
+        /// How long; every fault happens at least once.
+        #[arg(value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+        minutes: u64,
+    },
     /// What CI checks before the tests: format, clippy (native and wasm), documentation links, dependencies.
     Lint,
 }
@@ -108,6 +115,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test { args } => test(&args),
         Command::Demo { args } => demo(&args),
         Command::Bench { name, list, args } => bench::bench(name.as_deref(), list, &args),
+        Command::Soak { minutes } => soak(minutes),
         Command::Lint => lint::lint(),
     }
 }
@@ -125,6 +133,29 @@ fn test(args: &[OsString]) -> Result<()> {
         command.args(run::NATIVE_WORKSPACE);
     }
     command.args(args).envs(tools.environment());
+    run::run(&mut command)?;
+    step.done();
+    Ok(())
+}
+
+fn soak(minutes: u64) -> Result<()> {
+    let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy])?;
+    let step = Step::start(format!("soak for {minutes} min"));
+    let mut command = cargo(["test"]);
+    command.args(run::locked());
+    command.args(["--package", "gaugeway", "--test", "e2e", "--"]);
+    command.args([
+        "--ignored",
+        "--exact",
+        "--nocapture",
+        "soak::soak_for_minutes",
+    ]);
+    command.envs(tools.environment());
+    command.env("GAUGEWAY_SOAK_MINUTES", minutes.to_string());
+    command.env(
+        "GAUGEWAY_SOAK_REPORT",
+        run::target_directory()?.join("soak.md"),
+    );
     run::run(&mut command)?;
     step.done();
     Ok(())

@@ -137,6 +137,12 @@ impl Controller {
         self.process.id()
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Its state directory, if it keeps one.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {

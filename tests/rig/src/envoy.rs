@@ -88,6 +88,12 @@ impl Envoy {
         self.process.id()
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The end of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {

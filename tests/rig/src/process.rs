@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
 use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
@@ -127,15 +127,59 @@ impl Process {
     /// # Errors
     /// When the system refuses.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let Some(pid) = self
-            .child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
-        else {
+        let Some(pid) = self.pid() else {
             return Ok(());
         };
         kill_process(pid, signal).with_context(|| format!("signal {}", self.name))
+    }
+
+    /// Lets it write no file beyond so many bytes from now on (`RLIMIT_FSIZE`); `None` takes that back.
+    ///
+    /// # Errors
+    /// When the system refuses, or the process has ended.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        let pid = self
+            .pid()
+            .with_context(|| format!("{} has ended", self.name))?;
+        prlimit(Some(pid), Resource::Fsize, limit)
+            .with_context(|| format!("limit the files of {}", self.name))?;
+        Ok(())
+    }
+
+    /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let id = self
+            .id()
+            .with_context(|| format!("{} has ended", self.name))?;
+        let path = format!("/proc/{id}/status");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let kilobytes = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        let kilobytes = kilobytes.with_context(|| format!("no VmRSS in {path}"))?;
+        Ok(1024 * kilobytes.trim().parse::<u64>().context("VmRSS")?)
+    }
+
+    /// Its whole log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn log(&self) -> Result<String> {
+        let bytes =
+            std::fs::read(&self.log).with_context(|| format!("read {}", self.log.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        let id = self.child.id()?;
+        Pid::from_raw(i32::try_from(id).ok()?)
     }
 }
 
