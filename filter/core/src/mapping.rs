@@ -229,6 +229,7 @@ impl Mapping {
             self.received = Answer(0);
             self.applying = None;
         }
+        recorder.set_mapping_lacks(answer.more);
         if let Some(policy) = &answer.policy {
             self.policy = Some(policy.clone());
         }

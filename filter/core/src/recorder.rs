@@ -70,6 +70,9 @@ impl Limits {
     };
 }
 
+/// Retries of one request; a host that tells of more tells nonsense, which must not spoil the sum.
+const RETRIES: u64 = 1_000;
+
 /// A finished request.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -109,6 +112,8 @@ pub struct Recorder {
     hint_bytes_left: usize,
     /// How long, in all, the controller has been answering.
     answering: Nanos,
+    /// More of the mapping is on its way.
+    mapping_lacks: bool,
     now: Instant,
 }
 
@@ -141,6 +146,7 @@ impl Recorder {
             grace: policy.unknown_grace,
             hint_bytes_left: limits.hint_bytes,
             answering: Nanos(0),
+            mapping_lacks: false,
             now,
         }
     }
@@ -225,7 +231,7 @@ impl Recorder {
         Counted {
             class: sample.class,
             latency: Latency::of(outcome, time, sample.retries),
-            retries: sample.retries,
+            retries: Some(sample.retries).filter(|n| *n <= RETRIES).unwrap_or(0),
         }
     }
 

@@ -10,11 +10,21 @@ use crate::abi::Status;
 /// What happens instead of the true answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The call answers this number and writes nothing. Not only the ABI's: hosts have made up others.
+    /// The call answers this number and does and writes nothing. Not only the ABI's: hosts have made up others.
     Status(u32),
+    /// The call does what it should, then answers this number all the same.
+    Late(u32),
     /// The call succeeds and hands over these bytes (property, header, buffer). A time is read from the first eight.
     /// Calls that hand over nothing behave as ever.
     Value(Vec<u8>),
+    /// The call succeeds and says that its answer lies there, in memory that it never asked for. Calls that hand over
+    /// nothing behave as ever.
+    Pointer {
+        /// Address in the guest's memory, or outside of it.
+        at: u32,
+        /// Length in bytes.
+        size: u32,
+    },
 }
 
 /// When faults happen. Positions count the host calls of one VM, from 0, WASI's included.
@@ -59,13 +69,38 @@ impl RandomFaults {
     }
 
     fn draw(&mut self) -> Option<Fault> {
-        (self.rng.random_range(0..1000) < self.per_mille).then(|| {
-            if self.rng.random_bool(0.5) {
-                Fault::Status(any_status(&mut self.rng))
-            } else {
-                Fault::Value(any_bytes(&mut self.rng))
-            }
-        })
+        (self.rng.random_range(0..1000) < self.per_mille).then(|| any_fault(&mut self.rng))
+    }
+}
+
+fn any_fault(rng: &mut SmallRng) -> Fault {
+    match rng.random_range(0..10) {
+        0..=2 => Fault::Status(any_status(rng)),
+        3 => Fault::Late(any_status(rng)),
+        4 => Fault::Pointer {
+            at: any_number(rng),
+            size: any_number(rng),
+        },
+        _ => Fault::Value(any_bytes(rng)),
+    }
+}
+
+/// Sizes and addresses around which arithmetic goes wrong.
+fn any_number(rng: &mut SmallRng) -> u32 {
+    let edges = [
+        0,
+        1,
+        8,
+        64,
+        1 << 16,
+        1 << 20,
+        1 << 31,
+        u32::MAX - 7,
+        u32::MAX,
+    ];
+    match rng.random_range(0..=edges.len()) {
+        at if at < edges.len() => edges[at],
+        _ => rng.next_u32() >> rng.random_range(0..32_u32),
     }
 }
 
@@ -89,7 +124,8 @@ impl Faults {
 
 fn any_status(rng: &mut SmallRng) -> u32 {
     match rng.random_range(0..16_usize) {
-        15 => rng.next_u32().max(1),
+        15 => rng.next_u32(),
+        14 => Status::Ok as u32,
         at => Status::FAILURES.get(at).map_or(99, |status| *status as u32),
     }
 }
@@ -108,6 +144,7 @@ pub fn any_bytes(rng: &mut SmallRng) -> Vec<u8> {
         5 => ADVERSARIAL[rng.random_range(0..ADVERSARIAL.len())].to_vec(),
         6 => mutated(rng),
         7 => ADVERSARIAL[rng.random_range(0..ADVERSARIAL.len())].repeat(rng.random_range(1..400)),
+        8 if rng.random_ratio(1, 50) => vec![b'9'; rng.random_range(1..400_000)],
         _ => rng.random_range(0..100_000_u32).to_string().into_bytes(),
     }
 }

@@ -61,6 +61,9 @@ pub(crate) fn hand_over(
     pointer_out: u32,
     size_out: u32,
 ) -> Result<Status, Error> {
+    if let Some((at, size)) = caller.data().false_pointer {
+        return Ok(tell(caller, at, size, pointer_out, size_out));
+    }
     let mut pointer = 0;
     let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     if size > 0 {
@@ -73,12 +76,22 @@ pub(crate) fn hand_over(
             return Ok(Status::InvalidMemoryAccess);
         }
     }
+    Ok(tell(caller, pointer, size, pointer_out, size_out))
+}
+
+fn tell(
+    caller: &mut Caller<'_, Host>,
+    pointer: u32,
+    size: u32,
+    pointer_out: u32,
+    size_out: u32,
+) -> Status {
     let done = caller
         .write_u32(pointer_out, pointer)
         .and_then(|()| caller.write_u32(size_out, size));
-    Ok(if done.is_some() {
+    if done.is_some() {
         Status::Ok
     } else {
         Status::InvalidMemoryAccess
-    })
+    }
 }

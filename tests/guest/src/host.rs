@@ -114,6 +114,17 @@ impl HttpCall {
     }
 }
 
+/// One host call of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// Numbers the entry into the guest that made it.
+    pub entry: u64,
+    /// That entry's callback.
+    pub callback: &'static str,
+    /// Import name.
+    pub call: &'static str,
+}
+
 /// What the callback of an HTTP call finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallAnswer {
@@ -139,6 +150,11 @@ pub struct Host {
     pub clusters: BTreeSet<String>,
     /// Every dispatch answers `InternalFailure`, as when the cluster has no healthy host.
     pub refuse_dispatch: bool,
+    /// Every host call so far, where it is asked for.
+    pub trace: Option<Vec<Traced>>,
+    /// Work takes time: the clock moves on by a microsecond per so much fuel while a callback runs. `None`: it stands
+    /// still, which keeps latencies exact.
+    pub fuel_per_us: Option<u64>,
     /// Lines that the guest logged, at most [`LOG_LINES`].
     pub log: Vec<(u32, String)>,
     /// Calls that a filter that only watches has no business making.
@@ -146,7 +162,10 @@ pub struct Host {
     pub(crate) clock: Clock,
     pub(crate) rng: SmallRng,
     pub(crate) position: u64,
+    /// What the running host call says in place of the true pointer and size.
+    pub(crate) false_pointer: Option<(u32, u32)>,
     pub(crate) running: &'static str,
+    pub(crate) entries: u64,
     pub(crate) effective: u32,
     pub(crate) vm_configuration: Vec<u8>,
     pub(crate) answer: Option<CallAnswer>,
@@ -172,12 +191,16 @@ impl Host {
             contexts: BTreeMap::new(),
             clusters: BTreeSet::new(),
             refuse_dispatch: false,
+            trace: None,
+            fuel_per_us: None,
             log: Vec::new(),
             meddled: Vec::new(),
             clock,
             rng: SmallRng::seed_from_u64(seed),
             position: 0,
+            false_pointer: None,
             running: "",
+            entries: 0,
             effective: 0,
             vm_configuration: Vec::new(),
             answer: None,
@@ -224,6 +247,14 @@ impl Host {
         self.meter.call(name);
         let position = self.position;
         self.position += 1;
+        let (entry, callback) = (self.entries, self.running);
+        if let Some(trace) = &mut self.trace {
+            trace.push(Traced {
+                entry,
+                callback,
+                call: name,
+            });
+        }
         self.faults.draw(position, name)
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     guest::{Memory32 as _, Stopped, hand_over},
     host::{Context, Host, HttpCall, LOG_LINES},
     personality::Stop,
+    vm::FUEL,
     wasi,
 };
 
@@ -44,7 +45,8 @@ fn define(linker: &mut Linker<Host>, name: &str, ty: &ExternType) -> Result<(), 
     Ok(())
 }
 
-/// Counts the call, gives a drawn status back at once, else hands the drawn value (if any) to the call.
+/// Counts the call, gives a drawn status back at once, else hands the drawn value (if any) to the call. What a drawn
+/// pointer replaces is [`hand_over`]'s business.
 fn serve(
     caller: &mut Caller<'_, Host>,
     name: &'static str,
@@ -52,7 +54,15 @@ fn serve(
 ) -> Result<u32, Error> {
     match caller.data_mut().begin(name) {
         Some(Fault::Status(status)) => Ok(status),
+        Some(Fault::Late(status)) => call(caller, None).map(|_| status),
         Some(Fault::Value(value)) => call(caller, Some(value)).map(|status| status as u32),
+        Some(Fault::Pointer { at, size }) => {
+            caller.data_mut().false_pointer = Some((at, size));
+            // A value, so that there is something to hand over; one byte is no time.
+            let status = call(caller, Some(vec![0]))?;
+            caller.data_mut().false_pointer = None;
+            Ok(status as u32)
+        }
         None => call(caller, None).map(|status| status as u32),
     }
 }
@@ -146,11 +156,21 @@ fn get_time(linker: &mut Linker<Host>) -> Result<(), Error> {
     linker.func_wrap(MODULE, name, move |mut c: Caller<'_, Host>, to: u32| {
         serve(&mut c, name, |c, value| {
             let lie = value.and_then(|v| Some(u64::from_le_bytes(*v.first_chunk()?)));
-            let now = lie.unwrap_or_else(|| c.data_mut().wall_clock());
+            let worked = worked(c);
+            let now = lie.unwrap_or_else(|| c.data_mut().wall_clock().saturating_add(worked));
             Ok(written(c.write(to, &now.to_le_bytes())))
         })
     })?;
     Ok(())
+}
+
+/// Nanoseconds that the running callback has taken, where work takes time.
+fn worked(c: &Caller<'_, Host>) -> u64 {
+    let Some(fuel_per_us) = c.data().fuel_per_us else {
+        return 0;
+    };
+    let used = FUEL - c.get_fuel().unwrap_or(FUEL);
+    used / fuel_per_us * 1_000
 }
 
 fn set_tick_period(linker: &mut Linker<Host>) -> Result<(), Error> {

@@ -54,6 +54,14 @@ impl Personality {
         }
     }
 
+    /// Exports without which this host does not run a module.
+    pub(crate) const fn needed_exports(self) -> &'static [&'static str] {
+        match self {
+            Self::Envoy => &envoy::NEEDED,
+            Self::WasmX => &wasmx::NEEDED,
+        }
+    }
+
     /// An import that this host does not survive, or does not have.
     pub(crate) fn import(self, name: &str) -> Result<(), Stop> {
         match self {

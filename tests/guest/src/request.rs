@@ -26,6 +26,8 @@ pub struct Request {
     pub stream: Nanos,
     /// How it ends.
     pub ending: Ending,
+    /// Nothing follows the response headers.
+    pub headers_only: bool,
 }
 
 /// One upstream tried.
@@ -83,6 +85,7 @@ impl Request {
             wait: Nanos::from_millis(50),
             stream: Nanos::from_millis(1),
             ending: Ending::Response(200),
+            headers_only: false,
         }
     }
 
@@ -132,6 +135,13 @@ impl Request {
         self
     }
 
+    /// Nothing follows the response headers.
+    #[must_use]
+    pub fn headers_only(mut self) -> Self {
+        self.headers_only = true;
+        self.stream(Nanos(0))
+    }
+
     /// Goes through another cluster.
     #[must_use]
     pub fn cluster(mut self, cluster: &str) -> Self {
@@ -176,8 +186,8 @@ impl Request {
     #[must_use]
     pub fn key(&self) -> String {
         match self.tries.last() {
-            Some(last) => last.address.clone(),
-            None => format!("{}{}", gaugeway_wire::mapping::CLUSTER_PREFIX, self.cluster),
+            Some(last) if self.ending.has_address() => last.address.clone(),
+            _ => format!("{}{}", gaugeway_wire::mapping::CLUSTER_PREFIX, self.cluster),
         }
     }
 
@@ -185,7 +195,10 @@ impl Request {
     #[must_use]
     pub fn expected_on_envoy(&self) -> Option<Expected> {
         let class = self.ending.class()?;
-        let retries = u64::try_from(self.tries.len().saturating_sub(1)).unwrap_or(0);
+        let retries = match self.ending.has_address() {
+            true => u64::try_from(self.tries.len().saturating_sub(1)).unwrap_or(0),
+            false => 0,
+        };
         let timed = class.outcome.has_latency();
         Some(Expected {
             class,
@@ -244,6 +257,15 @@ impl Ending {
             Self::Reset | Self::ConnectFailure | Self::Overflow | Self::NoEndpoint => Some(503),
             Self::Cancelled => None,
         }
+    }
+
+    /// Whether the gateway chose an address and named it.
+    #[must_use]
+    pub fn has_address(self) -> bool {
+        !matches!(
+            self,
+            Self::Overflow | Self::NoEndpoint | Self::Local(_) | Self::DeniedBefore(_)
+        )
     }
 
     /// Whether the response was cut after its headers.

@@ -39,6 +39,10 @@ pub struct Options {
     pub seed: u64,
     /// Faults of every new VM.
     pub faults: Faults,
+    /// Every new VM keeps a trace.
+    pub trace: bool,
+    /// [`Host::fuel_per_us`] of every new VM.
+    pub fuel_per_us: Option<u64>,
     /// Envoy: `FAIL_RELOAD` instead of `FAIL_OPEN`: a VM that trapped is made anew for the next request.
     pub reload: bool,
     /// WasmX: `proxy_on_vm_start` for every root of an instance, not only for its first.
@@ -51,6 +55,8 @@ impl Default for Options {
             workers: 1,
             seed: 1,
             faults: Faults::None,
+            trace: false,
+            fuel_per_us: None,
             reload: false,
             start_every_root: true,
         }
@@ -61,6 +67,8 @@ impl Default for Options {
 pub struct Sim {
     /// The controller.
     pub controller: Controller,
+    /// What the VM that failed last had logged: a panic's message is its end.
+    pub last_words: Vec<(u32, String)>,
     module: Rc<GuestModule>,
     options: Options,
     clock: Clock,
@@ -88,6 +96,7 @@ impl Sim {
             .collect();
         Self {
             controller: Controller::new(START),
+            last_words: Vec::new(),
             module,
             clock: Clock::new(START),
             time: START,
@@ -178,6 +187,24 @@ impl Sim {
     /// Host state of a worker's VM; `None` while it has none. Envoy's last worker is the main thread.
     pub fn host(&mut self, worker: usize) -> Option<&mut Host> {
         Some(self.workers.get_mut(worker)?.vm.as_mut()?.host_mut())
+    }
+
+    /// A worker's VM is gone, as after a trap that no test can bring about in a module that never traps.
+    pub fn lose_vm(&mut self, worker: usize) {
+        if let Some(vm) = self.workers.get_mut(worker).and_then(Worker::lose_vm) {
+            self.retired.add(&vm.host().meter);
+        }
+    }
+
+    /// Enters a worker's guest out of turn, as only a broken host would. Failures are noted as ever.
+    pub fn intrude(&mut self, worker: usize, name: &'static str, context: u32, args: &[u32]) {
+        self.call(worker, name, context, args);
+        self.pump(worker);
+    }
+
+    /// [`crate::Vm::number`] of a worker's VM.
+    pub fn number(&mut self, worker: usize, name: &str) -> Option<u32> {
+        self.workers.get_mut(worker)?.vm.as_mut()?.number(name)
     }
 
     /// Counts of a worker since they were last taken.
@@ -327,7 +354,8 @@ impl Sim {
             worker..worker + 1
         };
         for worker in gone {
-            if let Some(vm) = self.workers[worker].lose_vm() {
+            if let Some(mut vm) = self.workers[worker].lose_vm() {
+                self.last_words = std::mem::take(&mut vm.host_mut().log);
                 self.retired.add(&vm.host().meter);
             }
             self.workers[worker].dead |= dies;
@@ -343,6 +371,8 @@ impl Sim {
             .wrapping_add(self.hosts_made);
         let mut host = Host::new(self.module.personality(), self.clock.clone(), seed);
         host.faults = self.options.faults.clone();
+        host.trace = self.options.trace.then(Vec::new);
+        host.fuel_per_us = self.options.fuel_per_us;
         host.clusters.insert("gaugeway-controller".to_owned());
         host.next_token = u32::try_from(self.hosts_made % 4_000).unwrap_or(0) * 1_000_000 + 1;
         host

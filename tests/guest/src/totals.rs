@@ -13,6 +13,9 @@ use gaugeway_wire::{
 
 use crate::request::Expected;
 
+/// Differing series that are shown in full.
+const SHOWN: usize = 5;
+
 /// Counts of one series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeriesTotals {
@@ -47,44 +50,51 @@ impl SeriesTotals {
     /// All requests.
     #[must_use]
     pub fn request_count(&self) -> u64 {
-        self.requests.values().sum()
+        self.requests
+            .values()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Adds a reported series.
     pub fn add_series(&mut self, layout: &Layout, series: &Series<'_>) {
         for (class, increase) in series.requests() {
-            *self.requests.entry(class).or_default() += increase;
+            add(self.requests.entry(class).or_default(), increase);
         }
         let _ = self.latency.add_series(layout, series);
-        self.retries += series.retries;
-        self.aborted += series.aborted;
-        self.latency_unknown += series.latency_unknown;
-        self.cancelled_wait.0 += series.cancelled_wait.0;
+        add(&mut self.retries, series.retries);
+        add(&mut self.aborted, series.aborted);
+        add(&mut self.latency_unknown, series.latency_unknown);
+        add(&mut self.cancelled_wait.0, series.cancelled_wait.0);
     }
 
     /// Adds what one scripted request should have counted.
     pub fn add_expected(&mut self, expected: &Expected) {
-        *self.requests.entry(expected.class).or_default() += 1;
+        add(self.requests.entry(expected.class).or_default(), 1);
         if let Some(latency) = expected.latency {
             self.latency.record(latency);
         }
-        self.retries += expected.retries;
-        self.aborted += expected.aborted;
-        self.latency_unknown += expected.latency_unknown;
-        self.cancelled_wait.0 += expected.cancelled_wait.0;
+        add(&mut self.retries, expected.retries);
+        add(&mut self.aborted, expected.aborted);
+        add(&mut self.latency_unknown, expected.latency_unknown);
+        add(&mut self.cancelled_wait.0, expected.cancelled_wait.0);
     }
 
     /// Adds another's counts.
     pub fn add(&mut self, other: &Self) {
         for (class, count) in &other.requests {
-            *self.requests.entry(*class).or_default() += count;
+            add(self.requests.entry(*class).or_default(), *count);
         }
         let _ = self.latency.merge(&other.latency);
-        self.retries += other.retries;
-        self.aborted += other.aborted;
-        self.latency_unknown += other.latency_unknown;
-        self.cancelled_wait.0 += other.cancelled_wait.0;
+        add(&mut self.retries, other.retries);
+        add(&mut self.aborted, other.aborted);
+        add(&mut self.latency_unknown, other.latency_unknown);
+        add(&mut self.cancelled_wait.0, other.cancelled_wait.0);
     }
+}
+
+/// Filters that were lied to report what they were told.
+fn add(sum: &mut u64, increase: u64) {
+    *sum = sum.saturating_add(increase);
 }
 
 /// Counts by (target, route).
@@ -138,15 +148,22 @@ impl Totals {
     #[must_use]
     pub fn difference(&self, other: &Self, name: impl Fn(Fingerprint) -> String) -> String {
         let mut text = String::new();
+        let mut differing = 0;
         let keys: std::collections::BTreeSet<_> =
             self.series.keys().chain(other.series.keys()).collect();
         for key in keys {
             let (mine, theirs) = (self.series.get(key), other.series.get(key));
             if mine != theirs {
+                differing += 1;
+            }
+            if mine != theirs && differing <= SHOWN {
                 let _ = writeln!(text, "{} route {:?}:", name(key.0), key.1);
                 let _ = writeln!(text, "  expected {}", describe(mine));
                 let _ = writeln!(text, "  reported {}", describe(theirs));
             }
+        }
+        if differing > SHOWN {
+            let _ = writeln!(text, "and {} series more", differing - SHOWN);
         }
         text
     }

@@ -67,7 +67,7 @@ pub(crate) fn define(linker: &mut Linker<Host>, name: &str) -> Result<(), Error>
 fn begin(caller: &mut Caller<'_, Host>, name: &'static str) -> Option<u32> {
     match caller.data_mut().begin(name)? {
         Fault::Status(status) => Some(status % 77),
-        Fault::Value(_) => None,
+        Fault::Late(_) | Fault::Value(_) | Fault::Pointer { .. } => None,
     }
 }
 

@@ -188,19 +188,14 @@ impl Recorder {
         true
     }
 
-    /// A request with these keys was answered (or not). Grace begins with the answer.
+    /// A request with these keys was answered (or not).
     pub(crate) fn subscribed(&mut self, sent: &[EntryId], confirmed: bool) {
         self.entries.settle(sent, confirmed);
-        if !confirmed {
-            return;
-        }
-        for &id in sent {
-            if let Some(entry) = self.entries.get_mut(id)
-                && let Current::Waiting(from @ None) = &mut entry.current
-            {
-                *from = Some(self.answering);
-            }
-        }
+    }
+
+    /// Whether the controller has more to say than its last answer held.
+    pub(crate) fn set_mapping_lacks(&mut self, more: bool) {
+        self.mapping_lacks = more;
     }
 
     /// Notes the time, and for how long the controller has been answering.
@@ -223,9 +218,17 @@ impl Recorder {
 
     fn sweep_entry(&mut self, id: EntryId) {
         let idle = idle(self.entries.is_nearly_full());
+        let answering = self.answering;
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
+        // Told of nobody, and not about to be told.
+        if let Current::Waiting(from @ None) = &mut entry.current
+            && entry.subscription == Subscription::Confirmed
+            && !self.mapping_lacks
+        {
+            *from = Some(answering);
+        }
         if let Current::Waiting(Some(from)) = entry.current
             && self.answering.0.saturating_sub(from.0) >= self.grace.0
         {

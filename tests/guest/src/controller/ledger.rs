@@ -146,7 +146,8 @@ impl Controller {
     fn count(&mut self, report: &Report<'_>) -> Vec<Fingerprint> {
         self.ledger.totals.add_report(report);
         for (counter, increase) in report.counters() {
-            *self.ledger.counters.entry(counter).or_default() += increase;
+            let sum = self.ledger.counters.entry(counter).or_default();
+            *sum = sum.saturating_add(increase);
         }
         let mut undefined: Vec<Fingerprint> = report
             .series()

@@ -1,10 +1,13 @@
 //! Envoy 1.40: binary attributes, each present only in the phases in which Envoy has it.
 
 use crate::{
-    abi::Status,
+    abi::{Status, callback},
     host::{Context, Exchange, Host, Phase},
     request::Ending,
 };
+
+/// Everything else is left out where it is missing.
+pub(super) const NEEDED: [&str; 2] = [callback::ABI_VERSION, callback::ALLOCATE];
 
 /// Bits of `response.flags`, as in Envoy's `StreamInfo`.
 pub(crate) mod flag {
@@ -50,11 +53,11 @@ fn of_exchange(exchange: &Exchange, parts: &[&str]) -> Option<Vec<u8>> {
             routed.then(|| request.cluster.clone().into_bytes())
         }
         ["xds", "route_name"] if later => Some(request.route.clone().into_bytes()),
-        ["upstream", "address"] if later && reached(request.ending) => {
+        ["upstream", "address"] if later && request.ending.has_address() => {
             request.tries.last().map(|t| t.address.clone().into_bytes())
         }
         ["upstream", "request_attempt_count"] => {
-            let count = if later && reached(request.ending) {
+            let count = if later && request.ending.has_address() {
                 request.tries.len()
             } else {
                 0
@@ -66,7 +69,7 @@ fn of_exchange(exchange: &Exchange, parts: &[&str]) -> Option<Vec<u8>> {
                     .to_vec(),
             )
         }
-        ["upstream", "cx_pool_ready_duration"] if later && reached(request.ending) => {
+        ["upstream", "cx_pool_ready_duration"] if later && request.ending.has_address() => {
             Some(int(100_000))
         }
         ["request", "time"] => Some(int(
@@ -86,14 +89,6 @@ fn of_exchange(exchange: &Exchange, parts: &[&str]) -> Option<Vec<u8>> {
 
 fn int(value: i64) -> Vec<u8> {
     value.to_le_bytes().to_vec()
-}
-
-/// Whether the router chose a host.
-fn reached(ending: Ending) -> bool {
-    !matches!(
-        ending,
-        Ending::Overflow | Ending::NoEndpoint | Ending::Local(_) | Ending::DeniedBefore(_)
-    )
 }
 
 fn flags(exchange: &Exchange) -> i64 {

@@ -9,6 +9,15 @@ use crate::{
     request::{Ending, Request},
 };
 
+/// Without one of these Kong starts and serves without the filter.
+pub(super) const NEEDED: [&str; 5] = [
+    callback::ABI_VERSION,
+    callback::ALLOCATE,
+    callback::CONTEXT_CREATE,
+    callback::VM_START,
+    callback::CONFIGURE,
+];
+
 /// Callbacks that are called without a look whether they exist.
 pub(super) const CALLED_UNCHECKED: [&str; 7] = [
     callback::REQUEST_HEADERS,

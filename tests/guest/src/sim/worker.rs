@@ -211,9 +211,10 @@ impl Sim {
 
     pub(super) fn stage(&mut self, worker: usize, context: u32, stage: Stage) {
         // The VM that knew the request is gone.
-        if !self.workers[worker].streams.contains_key(&context) {
+        let Some(stream) = self.workers[worker].streams.get(&context) else {
             return;
-        }
+        };
+        let end = stream.request.headers_only.into();
         match stage {
             Stage::ResponseHeaders => {
                 self.enter_phase(worker, context, Phase::ResponseHeaders);
@@ -221,7 +222,7 @@ impl Sim {
                     worker,
                     callback::RESPONSE_HEADERS,
                     context,
-                    &[context, 5, 0],
+                    &[context, 5, end],
                 );
             }
             Stage::End => {
