@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// (crate, what it may use of ours), outside of its tests. A crate of ours that is not here has no place yet.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("gaugeway-wire", &[]),
     ("gaugeway-wire-oracle", &[]),
     ("gaugeway-filter-core", &["gaugeway-wire"]),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
         "gaugeway-controller",
         &["gaugeway-wire", "gaugeway-index", "gaugeway-aggregate"],
     ),
+    ("gaugeway-apiserver", &[]),
     ("gaugeway-bench", &["gaugeway-rig"]),
     ("gaugeway-guest", &["gaugeway-wire"]),
     ("gaugeway-rig", &["gaugeway-wire"]),
