@@ -2,13 +2,15 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use crate::source::kubernetes::Pace;
+
 pub use gaugeway_index::{Dimension, Dimensions, ObjectLabels, RecordingPolicy};
 
 /// Everything `run` needs. Built by the command line; no part of the controller reads arguments or the environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Directory of Kubernetes manifests, the source of the mapping.
-    pub manifests: PathBuf,
+    /// Where the Kubernetes objects come from.
+    pub source: Source,
     /// Where filters call: `POST /v1/mapping`, `POST /v1/report`.
     pub filters_listen: SocketAddr,
     /// Where gateways and their control planes fetch the filter's module.
@@ -33,6 +35,26 @@ pub struct Config {
     pub version: &'static str,
     /// Bounds of the HTTP servers.
     pub http: HttpLimits,
+}
+
+/// Where the Kubernetes objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A directory of manifests.
+    Manifests(PathBuf),
+    /// A cluster's API server.
+    Kubernetes(Cluster),
+}
+
+/// Which cluster, and what of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// How to reach it; `None` looks as `kubectl` does, or inside a Pod for its service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// Only these namespaces; all if empty.
+    pub namespaces: Vec<String>,
+    /// How often things are tried.
+    pub pace: Pace,
 }
 
 /// How filters prove which gateway they are.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaugeway_index::{Hub, HubLimits, Index, Kind, Object, ObjectId, RecordingPolicy};
+use gaugeway_index::{Hub, HubLimits, Index, Object, ObjectId, RecordingPolicy, Scope};
 use gaugeway_wire::{GatewayName, MappingEpoch, MappingRequest};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -73,10 +73,10 @@ pub enum Event {
     Apply(Object),
     /// An object is gone.
     Delete(ObjectId),
-    /// All objects of a kind follow anew.
-    BeginReset(Kind),
+    /// All objects of a scope follow anew.
+    BeginReset(Scope),
     /// Those that did not follow are gone.
-    EndReset(Kind),
+    EndReset(Scope),
     /// Everything that there is has been said once.
     Synced,
 }

@@ -16,11 +16,15 @@ use tracing::{info, warn};
 
 use crate::{
     auth::Verifier,
-    config::{Config, Tokens},
+    config::{Config, Source, Tokens},
     http::{Filters, Metrics, Module, Port, Server},
     ledger::{self, LedgerConfig, LedgerHandle},
-    mapping::{self, MappingHandle},
-    source::manifests::{self, ManifestSource},
+    mapping::{self, Feed, MappingHandle},
+    source::{
+        SourceState,
+        kubernetes::{self, KubernetesSource},
+        manifests::{self, ManifestSource},
+    },
     telemetry::Telemetry,
 };
 
@@ -36,7 +40,14 @@ pub struct Controller {
     mapping: MappingHandle,
     ledger: LedgerHandle,
     /// Lives as long as the controller.
-    source: ManifestSource,
+    source: Running,
+}
+
+/// A source at work. Dropping it ends it.
+struct Running {
+    state: SourceState,
+    _manifests: Option<ManifestSource>,
+    _kubernetes: Option<KubernetesSource>,
 }
 
 /// Where a controller listens.
@@ -75,8 +86,7 @@ impl Controller {
         };
         let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
         let ledger = start_ledger(&config, &mapping, &telemetry).await?;
-        let source = manifests::start(config.manifests.clone(), feed, Arc::clone(&telemetry))
-            .with_context(|| format!("cannot read manifests in {}", config.manifests.display()))?;
+        let source = start_source(&config.source, feed, &telemetry).await?;
         let module = Module::new(config.filter_module);
         let calls = Filters::new(
             mapping.clone(),
@@ -89,7 +99,7 @@ impl Controller {
             mapping: mapping.clone(),
             ledger: ledger.clone(),
             telemetry: Arc::clone(&telemetry),
-            manifests: config.manifests.clone(),
+            source: source.state.clone(),
             version: config.version,
             module_path: module.path(),
         };
@@ -163,6 +173,33 @@ async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Se
         one(Port::Wasm, config.wasm_listen).await?,
         one(Port::Metrics, config.metrics_listen).await?,
     ])
+}
+
+async fn start_source(
+    source: &Source,
+    feed: Feed,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<Running> {
+    Ok(match source {
+        Source::Manifests(directory) => {
+            let origin = format!("the directory {}", directory.display());
+            let running = manifests::start(directory.clone(), feed, Arc::clone(telemetry))
+                .with_context(|| format!("cannot read manifests in {}", directory.display()))?;
+            Running {
+                state: SourceState::new(origin, telemetry),
+                _manifests: Some(running),
+                _kubernetes: None,
+            }
+        }
+        Source::Kubernetes(cluster) => {
+            let running = kubernetes::start(cluster, feed, telemetry).await?;
+            Running {
+                state: running.state(),
+                _manifests: None,
+                _kubernetes: Some(running),
+            }
+        }
+    })
 }
 
 /// Reads what the state directory holds, on a thread that may block.

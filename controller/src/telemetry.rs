@@ -47,7 +47,7 @@ pub struct HttpMetrics {
 }
 
 /// Source of objects.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceMetrics {
     /// 1 once every object was read.
     pub synced: IntGauge,
@@ -57,6 +57,12 @@ pub struct SourceMetrics {
     pub files: IntGaugeVec,
     /// Reads of the directory, by result.
     pub reloads: IntCounterVec,
+    /// Watches of a cluster, by kind and state.
+    pub watches: IntGaugeVec,
+    /// Complete lists of a cluster's objects, by kind.
+    pub lists: IntCounterVec,
+    /// Failed lists and watches, by kind and reason.
+    pub watch_errors: IntCounterVec,
 }
 
 /// Mapping and subscriptions.
@@ -209,6 +215,21 @@ impl SourceMetrics {
                 "gaugeway_source_reloads_total",
                 "Reads of changed manifest files, by result (ok, error).",
                 &["result"],
+            )?,
+            watches: r.int_gauge_vec(
+                "gaugeway_source_watches",
+                "Watches of the cluster, by kind and state (starting, absent: not served, listing, watching, failing: what was known stays in force).",
+                &["kind", "state"],
+            )?,
+            lists: r.int_counter_vec(
+                "gaugeway_source_lists_total",
+                "Complete lists of the cluster's objects, by kind; beyond the first each one followed a watch that could not go on.",
+                &["kind"],
+            )?,
+            watch_errors: r.int_counter_vec(
+                "gaugeway_source_errors_total",
+                "Failed lists and watches of the cluster, by kind and reason (forbidden, unauthorized, expired, refused, server, network, decode).",
+                &["kind", "reason"],
             )?,
         })
     }

@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use gaugeway_controller::{
     Config, Controller, Ports,
-    config::{HttpLimits, ObjectLabels, RecordingPolicy, SeriesLimits, Tokens},
+    config::{
+        Cluster, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SeriesLimits, Source, Tokens,
+    },
 };
 
 use gaugeway_wire::{ClassicBounds, Nanos, Policy, Schema};
@@ -28,13 +30,21 @@ Examples:
     gaugeway token --new-key > key
     gaugeway controller --manifests ./manifests --token-key-file key --state-dir ./state
 
+  In a cluster, or from outside of one:
+    gaugeway controller --kubernetes --token-key-file key --state-dir ./state
+    gaugeway controller --kubernetes --kubeconfig ~/.kube/config --insecure-no-token
+
   Fewer series (per Service only), per route:
     gaugeway controller … --dimensions route
 
   What it shows:
     curl http://127.0.0.1:7082/metrics
 
-The manifests are plain Kubernetes YAML: Services, EndpointSlices, Pods, HTTPRoutes. They are read again when they \
+Of a cluster it watches Services, EndpointSlices, Ingresses, HTTPRoutes, GRPCRoutes and ReferenceGrants, and the \
+metadata of Pods and ReplicaSets. What it cannot reach or may not read is named by /readyz, the log and \
+gaugeway_source_errors_total.
+
+The manifests are plain Kubernetes YAML of the same kinds. They are read again when they \
 change; a bad file keeps its last good state and is named in the log and in gaugeway_source_files.
 
 SIGTERM and SIGINT stop it gracefully. With --state-dir it goes on where it ended, whatever ended it.";
@@ -43,9 +53,10 @@ SIGTERM and SIGINT stop it gracefully. With --state-dir it goes on where it ende
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ControllerArgs {
-    /// Directory of Kubernetes manifests.
-    #[arg(long, env = "GAUGEWAY_MANIFESTS", value_name = "DIR")]
-    manifests: PathBuf,
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     #[command(flatten)]
     tokens: TokenFlags,
     /// Directory for the totals' log and snapshots. Without it totals begin at zero after each restart.
@@ -62,6 +73,38 @@ pub(crate) struct ControllerArgs {
     /// Print the ports as one line of JSON on standard output once all of them listen.
     #[arg(long, help_heading = "Output")]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SourceFlags {
+    /// Directory of Kubernetes manifests.
+    #[arg(long, env = "GAUGEWAY_MANIFESTS", value_name = "DIR")]
+    manifests: Option<PathBuf>,
+    /// Watch a cluster's API server: inside a Pod with its service account, else as kubectl finds it.
+    #[arg(long, env = "GAUGEWAY_KUBERNETES")]
+    kubernetes: bool,
+}
+
+#[derive(Debug, Args)]
+struct ClusterFlags {
+    /// How to reach the cluster.
+    #[arg(
+        long,
+        env = "GAUGEWAY_KUBECONFIG",
+        value_name = "FILE",
+        requires = "kubernetes"
+    )]
+    kubeconfig: Option<PathBuf>,
+    /// Watch these namespaces only, with Roles in each instead of a ClusterRole.
+    #[arg(
+        long,
+        env = "GAUGEWAY_NAMESPACES",
+        value_name = "LIST",
+        value_delimiter = ',',
+        requires = "kubernetes"
+    )]
+    namespaces: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -176,7 +219,7 @@ impl ControllerArgs {
 
     fn config(self) -> Result<Config> {
         Ok(Config {
-            manifests: self.manifests,
+            source: self.source.source(self.cluster),
             filters_listen: self.ports.filters_listen,
             wasm_listen: self.ports.wasm_listen,
             metrics_listen: self.ports.metrics_listen,
@@ -196,6 +239,20 @@ impl ControllerArgs {
             version: env!("CARGO_PKG_VERSION"),
             http: HttpLimits::default(),
         })
+    }
+}
+
+impl SourceFlags {
+    /// Clap has made sure that there is one.
+    fn source(self, cluster: ClusterFlags) -> Source {
+        match self.manifests {
+            Some(directory) => Source::Manifests(directory),
+            None => Source::Kubernetes(Cluster {
+                kubeconfig: cluster.kubeconfig,
+                namespaces: cluster.namespaces,
+                pace: Pace::default(),
+            }),
+        }
     }
 }
 

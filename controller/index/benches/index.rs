@@ -108,7 +108,7 @@ fn slice(number: usize, lives: &[u64; ENDPOINTS]) -> Object {
             port: Some(8080),
             ..EndpointPort::default()
         }]),
-        endpoints: lives.iter().enumerate().map(endpoint).collect(),
+        endpoints: Some(lives.iter().enumerate().map(endpoint).collect()),
     }))
 }
 

@@ -19,7 +19,7 @@ use crate::{
     key::{RouteKind, SocketKey},
     moment::Moment,
     name::{NameRef, ObjectName},
-    object::{Kind, Object, ObjectId},
+    object::{Kind, Object, ObjectId, Scope},
     pods::{PodRecord, owner},
     routes::{GrantRecord, RouteName, RouteRecord, Routes},
     services::ServiceRecord,
@@ -41,8 +41,8 @@ pub struct Index {
     routes: Routes,
     history: History,
     pub(crate) subjects: Subjects,
-    /// What was seen since [`Index::begin_reset`], per kind.
-    resets: HashMap<Kind, HashSet<ObjectName>>,
+    /// What was seen since [`Index::begin_reset`].
+    resets: HashMap<Scope, HashSet<ObjectName>>,
     /// Addresses that belong to several Services.
     shared: usize,
 }
@@ -64,6 +64,8 @@ pub struct Counts {
     pub http_routes: usize,
     /// GRPCRoutes.
     pub grpc_routes: usize,
+    /// Ingresses.
+    pub ingresses: usize,
     /// ReferenceGrants.
     pub grants: usize,
     /// Gateways that routes name.
@@ -100,21 +102,22 @@ impl Index {
         changes
     }
 
-    /// All objects of a kind will be applied anew; those that are not are gone at [`Index::end_reset`].
-    pub fn begin_reset(&mut self, kind: Kind) {
-        self.resets.insert(kind, HashSet::new());
+    /// All objects of a scope will be applied anew; those that are not are gone at [`Index::end_reset`].
+    pub fn begin_reset(&mut self, scope: impl Into<Scope>) {
+        self.resets.insert(scope.into(), HashSet::new());
     }
 
     /// See [`Index::begin_reset`]. Without a beginning this does nothing.
-    pub fn end_reset(&mut self, kind: Kind, now: Moment) -> Changes {
+    pub fn end_reset(&mut self, scope: impl Into<Scope>, now: Moment) -> Changes {
         let mut changes = Changes::default();
-        let Some(seen) = self.resets.remove(&kind) else {
+        let scope = scope.into();
+        let Some(seen) = self.resets.remove(&scope) else {
             return changes;
         };
-        let mut gone = self.names(kind);
-        gone.retain(|name| !seen.contains(name));
+        let mut gone = self.names(scope.kind);
+        gone.retain(|name| scope.has(scope.kind, &name.namespace) && !seen.contains(name));
         for name in gone {
-            self.delete_named(kind, &name, now, &mut changes);
+            self.delete_named(scope.kind, &name, now, &mut changes);
         }
         changes
     }
@@ -173,6 +176,7 @@ impl Index {
             replica_sets: self.tables.pods.replica_sets(),
             http_routes: self.routes.names(RouteKind::Http).count(),
             grpc_routes: self.routes.names(RouteKind::Grpc).count(),
+            ingresses: self.routes.names(RouteKind::Ingress).count(),
             grants: self.routes.grant_names().count(),
             gateways: self.routes.reach.gateways(),
             shared: self.shared,
@@ -189,8 +193,10 @@ impl Index {
         now: Moment,
         changes: &mut Changes,
     ) {
-        if let Some(seen) = self.resets.get_mut(&id.kind) {
-            seen.insert(name.clone());
+        for (scope, seen) in &mut self.resets {
+            if scope.has(id.kind, &name.namespace) {
+                seen.insert(name.clone());
+            }
         }
         let texts = &mut self.texts;
         match object {
@@ -231,6 +237,10 @@ impl Index {
                 let record = RouteRecord::new(o, name, texts);
                 self.put_route(RouteKind::Grpc, name, Some(record), now, changes);
             }
+            Object::Ingress(o) => {
+                let record = RouteRecord::of_ingress(o, name, texts);
+                self.put_route(RouteKind::Ingress, name, Some(record), now, changes);
+            }
             Object::ReferenceGrant(o) => {
                 let record = Some(GrantRecord::new(o, texts));
                 let tell = (&self.subjects, changes);
@@ -255,6 +265,7 @@ impl Index {
             }
             Kind::HttpRoute => self.put_route(RouteKind::Http, name, None, now, changes),
             Kind::GrpcRoute => self.put_route(RouteKind::Grpc, name, None, now, changes),
+            Kind::Ingress => self.put_route(RouteKind::Ingress, name, None, now, changes),
             Kind::ReferenceGrant => {
                 let tell = (&self.subjects, changes);
                 self.routes.put_grant(name, None, now, tell);
@@ -270,6 +281,7 @@ impl Index {
             Kind::ReplicaSet => self.tables.pods.replica_set_names().cloned().collect(),
             Kind::HttpRoute => self.routes.names(RouteKind::Http).cloned().collect(),
             Kind::GrpcRoute => self.routes.names(RouteKind::Grpc).cloned().collect(),
+            Kind::Ingress => self.routes.names(RouteKind::Ingress).cloned().collect(),
             Kind::ReferenceGrant => self.routes.grant_names().cloned().collect(),
         }
     }

@@ -4,7 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use gaugeway_wire::mapping::CLUSTER_PREFIX;
 
-use crate::{name::is_name, routes::BackendRecord};
+mod kic;
+
+use crate::{
+    name::is_name,
+    routes::{BackendRecord, PortSpec},
+};
+
+pub(crate) use kic::{combined_name, ingress_name, rule_names};
 
 /// Address and port. IPv4-mapped IPv6 addresses are IPv4 here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +45,8 @@ pub(crate) enum Key {
     Address(SocketKey),
     Service(Box<ServiceKey>),
     Rule(Box<RuleKey>),
+    /// Any of several Services.
+    Services(Box<[ServiceKey]>),
     /// Names nothing that the index could know.
     Opaque,
 }
@@ -72,24 +81,30 @@ pub(crate) struct RuleKey {
 pub(crate) enum RouteKind {
     Http,
     Grpc,
+    Ingress,
 }
 
 impl RouteKind {
-    /// As Envoy Gateway's cluster names begin.
-    pub(crate) const fn prefix(self) -> &'static str {
+    /// As the names of clusters begin that Envoy Gateway and KIC make of its rules; of an Ingress both make none.
+    pub(crate) const fn prefix(self) -> Option<&'static str> {
         match self {
-            Self::Http => "httproute",
-            Self::Grpc => "grpcroute",
+            Self::Http => Some("httproute"),
+            Self::Grpc => Some("grpcroute"),
+            Self::Ingress => None,
         }
     }
 }
 
 impl From<&BackendRecord> for ServiceKey {
     fn from(backend: &BackendRecord) -> Self {
+        let port = |port: &PortSpec| match port {
+            PortSpec::Number(number) => PortRef::Number(*number),
+            PortSpec::Name(name) => PortRef::Name(name.to_string()),
+        };
         Self {
             namespace: backend.service.namespace.to_string(),
             name: backend.service.name.to_string(),
-            port: backend.port.map(PortRef::Number),
+            port: backend.port.as_ref().map(port),
         }
     }
 }
@@ -104,7 +119,7 @@ impl Key {
 }
 
 /// Names in use: ours, `namespace/service[/port]`; Envoy Gateway's, `httproute/namespace/route/rule/0`; Istio's,
-/// `outbound|80||service.namespace.svc.cluster.local`; a Service's DNS name with or without a port.
+/// `outbound|80||service.namespace.svc.cluster.local`; a Service's DNS name with or without a port; KIC's (see [`kic`]).
 fn parse_cluster(cluster: &str) -> Option<Key> {
     if let Some(istio) = cluster.strip_prefix("outbound|") {
         let mut parts = istio.split('|');
@@ -115,7 +130,9 @@ fn parse_cluster(cluster: &str) -> Option<Key> {
     match *parts.as_slice() {
         [host] => match host.rsplit_once(':') {
             Some((host, port)) => service_by_host(host, Some(port)),
-            None => service_by_host(host, None),
+            None => kic::of_route(host)
+                .or_else(|| service_by_host(host, None))
+                .or_else(|| kic::of_ingress(host)),
         },
         [namespace, name] => service(namespace, name, None),
         [namespace, name, port] => service(namespace, name, Some(port)),
@@ -153,7 +170,7 @@ fn rule_key(
 ) -> Option<Key> {
     let kinds = [RouteKind::Http, RouteKind::Grpc];
     Some(Key::Rule(Box::new(RuleKey {
-        kind: kinds.into_iter().find(|k| k.prefix() == kind)?,
+        kind: kinds.into_iter().find(|k| k.prefix() == Some(kind))?,
         namespace: namespace.into(),
         route: route.into(),
         rule: rule.parse().ok()?,

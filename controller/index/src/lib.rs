@@ -26,5 +26,5 @@ pub use changes::{Changes, Issue, Problem, Subject};
 pub use hub::{Hub, HubCounters, HubCounts, HubLimits, Refused, Reply, Ticket};
 pub use index::{Candidate, Counts, EncodedTarget, Index, Resolution};
 pub use moment::Moment;
-pub use object::{Kind, Object, ObjectId};
+pub use object::{Kind, Object, ObjectId, Scope};
 pub use policy::{Dimension, Dimensions, ObjectLabels, RecordingPolicy};

@@ -3,7 +3,7 @@
 mod route;
 
 use k8s_openapi::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
@@ -24,11 +24,12 @@ pub enum Kind {
     HttpRoute,
     GrpcRoute,
     ReferenceGrant,
+    Ingress,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Pod,
@@ -36,6 +37,7 @@ impl Kind {
         Self::HttpRoute,
         Self::GrpcRoute,
         Self::ReferenceGrant,
+        Self::Ingress,
     ];
 
     /// As in `kind:`.
@@ -49,6 +51,7 @@ impl Kind {
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::Ingress => "Ingress",
         }
     }
 
@@ -60,6 +63,7 @@ impl Kind {
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ReplicaSet => "apps",
             Self::HttpRoute | Self::GrpcRoute | Self::ReferenceGrant => GATEWAY_GROUP,
+            Self::Ingress => "networking.k8s.io",
         }
     }
 }
@@ -78,6 +82,7 @@ pub enum Object {
     HttpRoute(Box<Route>),
     GrpcRoute(Box<Route>),
     ReferenceGrant(Box<ReferenceGrant>),
+    Ingress(Box<Ingress>),
 }
 
 impl Object {
@@ -92,6 +97,7 @@ impl Object {
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::Ingress(_) => Kind::Ingress,
         }
     }
 
@@ -104,6 +110,7 @@ impl Object {
             Self::Pod(meta) | Self::ReplicaSet(meta) => meta,
             Self::HttpRoute(o) | Self::GrpcRoute(o) => &o.metadata,
             Self::ReferenceGrant(o) => &o.metadata,
+            Self::Ingress(o) => &o.metadata,
         }
     }
 
@@ -115,6 +122,7 @@ impl Object {
             Self::Pod(meta) | Self::ReplicaSet(meta) => meta,
             Self::HttpRoute(o) | Self::GrpcRoute(o) => &mut o.metadata,
             Self::ReferenceGrant(o) => &mut o.metadata,
+            Self::Ingress(o) => &mut o.metadata,
         }
     }
 
@@ -126,6 +134,31 @@ impl Object {
             kind: self.kind(),
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// Objects of a kind, everywhere or in one namespace: what a list is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// Which kind.
+    pub kind: Kind,
+    /// Only there; everywhere if `None`.
+    pub namespace: Option<String>,
+}
+
+impl Scope {
+    pub(crate) fn has(&self, kind: Kind, namespace: &str) -> bool {
+        self.kind == kind && self.namespace.as_deref().is_none_or(|n| n == namespace)
+    }
+}
+
+impl From<Kind> for Scope {
+    /// Everywhere.
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            namespace: None,
         }
     }
 }

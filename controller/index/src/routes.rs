@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(crate) use reach::{Reach, Standing, Use};
-pub(crate) use record::{BackendRecord, GrantRecord, RouteRecord};
+pub(crate) use record::{BackendRecord, GrantRecord, PortSpec, RouteRecord, Rule};
 
 /// Kind and name of a route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,13 +114,19 @@ impl Routes {
         let attached = found.filter(|(_, r)| r.parents().any(|p| **p == *gateway));
         let rules = attached.and_then(|(name, r)| Some((name, r.rules().get(key.rule)?)));
         let backends = rules.into_iter().flat_map(move |(name, rule)| {
-            let numbered = rule.iter().enumerate();
+            let numbered = rule.backends.iter().enumerate();
             let chosen = numbered.filter(|(n, _)| key.backend.is_none_or(|b| b == *n));
             chosen.filter_map(move |(_, b)| b.as_ref().map(|b| (name, b)))
         });
         backends
             .filter(|(name, backend)| self.granted(name, backend))
             .map(|(_, backend)| backend)
+    }
+
+    /// The route and the rule behind a use.
+    pub(crate) fn rule_of(&self, used: &Use) -> Option<(&RouteRecord, &Rule)> {
+        let route = self.records.get(&used.route)?;
+        Some((route, route.rules().get(usize::from(used.rule))?))
     }
 
     fn record(&self, key: &RuleKey) -> Option<(&RouteName, &RouteRecord)> {
@@ -175,7 +181,7 @@ impl Routes {
                     route: name.clone(),
                     rule,
                     backend,
-                    port: to.port,
+                    port: to.port.clone(),
                 };
                 self.reach.add(gateway, &to.service, used);
                 let subject = tell

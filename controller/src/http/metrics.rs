@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,6 +29,7 @@ use super::{
 use crate::{
     ledger::{Durability, LedgerHandle, Scrape, Scraper},
     mapping::MappingHandle,
+    source::SourceState,
     telemetry::Telemetry,
 };
 
@@ -42,8 +42,8 @@ pub(crate) struct Metrics {
     pub(crate) mapping: MappingHandle,
     pub(crate) ledger: LedgerHandle,
     pub(crate) telemetry: Arc<Telemetry>,
-    /// Named in `/readyz` while it has not been read.
-    pub(crate) manifests: PathBuf,
+    /// What `/readyz` says of the source while it has not been read.
+    pub(crate) source: SourceState,
     pub(crate) version: &'static str,
     /// Path of the filter's module on the wasm port.
     pub(crate) module_path: String,
@@ -121,8 +121,8 @@ async fn ready(State(state): State<Arc<Metrics>>) -> Response<Body> {
     }
     let bad = state.telemetry.source.files.with_label_values(&["bad"]);
     let text = format!(
-        "not ready: the manifests in {} have not been read completely ({} bad files, see the log)",
-        state.manifests.display(),
+        "not ready: {} ({} bad files, see the log)",
+        state.source.missing(),
         bad.get()
     );
     Refusal::unavailable(Reason::NotSynced, text).into_response()

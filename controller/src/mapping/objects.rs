@@ -61,6 +61,7 @@ impl Objects {
             (Kind::HttpRoute, counts.http_routes),
             (Kind::GrpcRoute, counts.grpc_routes),
             (Kind::ReferenceGrant, counts.grants),
+            (Kind::Ingress, counts.ingresses),
         ];
         let objects = &telemetry.source.objects;
         for (kind, count) in held {

@@ -140,8 +140,8 @@ impl Task {
             match event {
                 Event::Apply(object) => changes.merge(index.apply(&object, now)),
                 Event::Delete(id) => changes.merge(index.delete(&id, now)),
-                Event::BeginReset(kind) => index.begin_reset(kind),
-                Event::EndReset(kind) => changes.merge(index.end_reset(kind, now)),
+                Event::BeginReset(scope) => index.begin_reset(scope),
+                Event::EndReset(scope) => changes.merge(index.end_reset(scope, now)),
                 Event::Synced => {
                     if !self.synced.send_replace(true) {
                         index.forget_changes();

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use gaugeway_controller::{
     Config, Controller, Ports,
     auth::{Keys, new_key},
-    config::{HttpLimits, RecordingPolicy, SeriesLimits, Tokens},
+    config::{HttpLimits, RecordingPolicy, SeriesLimits, Source, Tokens},
 };
 use gaugeway_rig::{
     Client, Exposition,
@@ -291,7 +291,7 @@ pub(crate) fn report_call(
 fn config(manifests: PathBuf, key: PathBuf) -> Config {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Config {
-        manifests,
+        source: Source::Manifests(manifests),
         filters_listen: any,
         wasm_listen: any,
         metrics_listen: any,

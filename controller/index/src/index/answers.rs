@@ -16,7 +16,7 @@ use crate::{
     moment::Moment,
     name::NameRef,
     policy::RecordingPolicy,
-    routes::{Standing, Use},
+    routes::{PortSpec, Standing, Use},
 };
 
 /// Whose a key is, for one gateway.
@@ -83,6 +83,7 @@ impl Index {
             }
             Key::Service(key) => self.service(gateway, key, &mut subjects),
             Key::Rule(key) => self.rule(gateway, key, &mut subjects),
+            Key::Services(keys) => self.any_of(gateway, keys, &mut subjects),
             Key::Opaque => Backends::new(),
         };
         let reached = self.reached(gateway, &named);
@@ -198,10 +199,20 @@ impl Index {
 
     fn rule(&self, gateway: &GatewayName, key: &RuleKey, out: &mut Vec<Subject>) -> Backends {
         out.push(self.subjects.route(key.kind, &key.namespace, &key.route));
+        let named = self.routes.backends(key, gateway.as_str());
+        let keys: Vec<_> = named.map(ServiceKey::from).collect();
+        self.any_of(gateway, &keys, out)
+    }
+
+    fn any_of(
+        &self,
+        gateway: &GatewayName,
+        keys: &[ServiceKey],
+        out: &mut Vec<Subject>,
+    ) -> Backends {
         let mut backends = Backends::new();
-        for backend in self.routes.backends(key, gateway.as_str()) {
-            let service = ServiceKey::from(backend);
-            backends.extend(self.service(gateway, &service, out));
+        for key in keys {
+            backends.extend(self.service(gateway, key, out));
         }
         backends.sort_by(|a, b| a.order().cmp(&b.order()));
         backends.dedup_by(|a, b| a.same_owner(b));
@@ -247,7 +258,7 @@ impl Index {
                 continue;
             };
             let hints = if backends.len() > 1 {
-                hints::of(backend, self.standing(gateway, backend))
+                hints::of(backend, self.standing(gateway, backend), &self.routes)
             } else {
                 Vec::new()
             };
@@ -266,8 +277,11 @@ impl Index {
 
 /// Whether a route's backend is this port of the Service; without a port it is every one.
 fn leads_to(used: &Use, backend: &Backend) -> bool {
-    used.port
-        .is_none_or(|port| backend.port.number == Some(port))
+    match &used.port {
+        None => true,
+        Some(PortSpec::Number(number)) => backend.port.number == Some(*number),
+        Some(PortSpec::Name(name)) => backend.port.name.as_ref() == Some(name),
+    }
 }
 
 fn service_of(target: &Target) -> Option<NameRef<'_>> {

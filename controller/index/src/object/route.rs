@@ -20,6 +20,7 @@ pub struct Route {
 #[allow(missing_docs, reason = "as in the Gateway API")]
 pub struct RouteSpec {
     pub parent_refs: Vec<ParentRef>,
+    pub hostnames: Vec<String>,
     pub rules: Vec<RouteRule>,
 }
 
@@ -52,6 +53,7 @@ pub struct BackendRef {
     pub namespace: Option<String>,
     pub name: String,
     pub port: Option<u16>,
+    pub weight: Option<u32>,
 }
 
 /// Lets routes of other namespaces send to Services of its own.

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::{
     moment::{Moment, seconds},
     name::{NameRef, ObjectName},
-    routes::RouteName,
+    routes::{PortSpec, RouteName},
     text::Text,
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct Use {
     pub(crate) route: RouteName,
     pub(crate) rule: u16,
     pub(crate) backend: u16,
-    pub(crate) port: Option<u16>,
+    pub(crate) port: Option<PortSpec>,
 }
 
 /// How a gateway stands to a Service.

@@ -62,7 +62,7 @@ impl SliceRecord {
         let ports = ports(slice, texts);
         let mut gathered = Gathered::default();
         if slice.address_type != "FQDN" {
-            for endpoint in &slice.endpoints {
+            for endpoint in slice.endpoints.iter().flatten() {
                 gathered.add(endpoint, &service, &ports, texts);
             }
         }

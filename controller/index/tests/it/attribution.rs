@@ -1,6 +1,6 @@
 //! Whose an upstream key is.
 
-use gaugeway_index::{Kind, Problem};
+use gaugeway_index::{Kind, Problem, RecordingPolicy};
 use gaugeway_wire::{Target, target::names};
 use serde_json::json;
 
@@ -200,9 +200,66 @@ fn two_services_with_one_pod_are_told_apart_by_hints() {
             format!("outbound|80||{name}.shop.svc.cluster.local"),
             format!("httproute/shop/web/rule/{rule}"),
             format!("httproute/shop/web/rule/{rule}/backend/0"),
+            format!("httproute.shop.web.{rule}"),
+            format!("httproute.shop.svc.shop.{name}.80.1"),
         ]
     };
     assert_eq!(hints, [expected("blue", 1), expected("green", 0)]);
+}
+
+#[test]
+fn an_ingress_reaches_its_services_under_the_name_of_its_class() {
+    let index = index(&[
+        service("shop", "cart", &["10.96.0.1"], &["http:80", "admin:81"]),
+        service("shop", "pay", &["10.96.0.2"], &["http:80"]),
+        slice("shop", "cart-1", "cart", &["http:8080"], &["10.0.0.1=p"]),
+        slice("shop", "pay-1", "pay", &["http:8080"], &["10.0.0.1=p"]),
+        ingress("shop", "web", "kong", &["cart:http", "pay:80"]),
+    ]);
+    let class = gateway("ingressclass:kong");
+    let policy = RecordingPolicy::default();
+    let found = index.resolve_text(&class, &policy, "10.0.0.1:8080", at(0));
+    let hints: Vec<_> = found.candidates.iter().map(|c| c.hints.clone()).collect();
+    assert!(hints[0].contains(&"shop.cart.http".to_owned()), "{hints:?}");
+    assert!(hints[1].contains(&"shop.pay.80".to_owned()), "{hints:?}");
+    assert_eq!(resolve(&index, "10.0.0.1:8080", at(0)).candidates, []);
+    for (name, reached) in [("ingressclass:kong", true), ("ingressclass/kong", false)] {
+        let target = Target::decode(&found.candidates[0].target.bytes).unwrap();
+        assert_eq!(index.may_report(&gateway(name), &target), reached, "{name}");
+    }
+}
+
+#[test]
+fn the_kong_services_of_weighted_backends_and_of_hostnames_are_hints() {
+    let backend = |name: &str, weight: u32| json!({"name": name, "port": 80, "weight": weight});
+    let spec = json!({
+        "parentRefs": [{"namespace": "shop", "name": "edge"}],
+        "hostnames": ["*.shop.example", "shop.example"],
+        "rules": [{"backendRefs": [backend("stable", 90), backend("canary", 10)]}],
+    });
+    let meta = json!({"namespace": "shop", "name": "web"});
+    let route = json!({"metadata": meta, "spec": spec});
+    let index = index(&[
+        service("shop", "stable", &[], &["80"]),
+        service("shop", "other", &[], &["80"]),
+        slice("shop", "stable-1", "stable", &["8080"], &["10.0.0.1=p"]),
+        slice("shop", "other-1", "other", &["8080"], &["10.0.0.1=p"]),
+        object(Kind::HttpRoute, &route),
+        object(Kind::GrpcRoute, &route),
+        self::route("shop", "second", EDGE, &[&["other:80"]]),
+    ]);
+    let found = resolve(&index, "10.0.0.1:8080", at(0));
+    let hints = &found.candidates[1].hints;
+    for hint in [
+        "httproute.shop.web.0",
+        "httproute.shop.svc.shop.canary.80.10_shop.stable.80.90",
+        "grpcroute.shop.web._.shop.example.0",
+        "grpcroute.shop.web.shop.example.0",
+        "grpcroute.shop.web.0",
+        "grpcroute/shop/web/rule/0",
+    ] {
+        assert!(hints.contains(&hint.to_owned()), "{hint}: {hints:?}");
+    }
 }
 
 #[test]
@@ -247,6 +304,16 @@ fn clusters_name_services_and_rules() {
         ("httproute/shop/web/rule/1/backend/0", vec!["shop pay http"]),
         ("httproute/shop/web/rule/2", vec![]),
         ("httproute/shop/other/rule/0", vec![]),
+        ("httproute.shop.web.0", vec!["shop cart http"]),
+        (
+            "httproute.shop.web.1",
+            vec!["shop cart http", "shop pay http"],
+        ),
+        (
+            "httproute.shop.svc.shop.cart.80.1_shop.pay.80.1",
+            vec!["shop cart http", "shop pay http"],
+        ),
+        ("shop.pay.admin", vec!["shop pay admin"]),
         ("shop/absent", vec![]),
     ] {
         let key = format!("cluster:{cluster}");

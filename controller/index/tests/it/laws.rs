@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gaugeway_index::{
-    Hub, HubLimits, Index, Kind, Moment, Object, ObjectId, RecordingPolicy, Ticket,
+    Hub, HubLimits, Index, Kind, Moment, Object, ObjectId, RecordingPolicy, Scope, Ticket,
 };
 use gaugeway_wire::{
     Answer, GatewayName, Generation, MappingAnswer, MappingEpoch, MappingRequest, Target, VmId,
@@ -65,6 +65,12 @@ fn any_object() -> impl Strategy<Value = Object> {
                 route("shop", r, g, &rules)
             }),
         prop::option::of(name()).prop_map(|n| grant("far", "shop", n)),
+        (
+            prop::sample::select(vec!["shop", "far"]),
+            prop::sample::select(vec!["kong", "nginx"]),
+            prop::collection::vec(prop::sample::select(vec!["a:80", "a:http", "b:80"]), 0..3),
+        )
+            .prop_map(|(ns, class, backends)| ingress(ns, "i", class, &backends)),
     ]
 }
 
@@ -72,8 +78,8 @@ fn any_object() -> impl Strategy<Value = Object> {
 enum Event {
     Apply(Object),
     Delete(ObjectId),
-    /// A watch that was lost: everything of a kind is listed again, partly changed.
-    Relist(Kind),
+    /// A watch that was lost: everything of a kind, or of one namespace, is listed again, partly changed.
+    Relist(Scope),
     Pass(u64),
 }
 
@@ -81,7 +87,11 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => any_object().prop_map(Event::Apply),
         2 => any_object().prop_map(|o| Event::Delete(o.id())),
-        1 => prop::sample::select(Kind::ALL.to_vec()).prop_map(Event::Relist),
+        1 => (
+            prop::sample::select(Kind::ALL.to_vec()),
+            prop::sample::select(vec![None, Some("shop".to_owned()), Some("far".to_owned())]),
+        )
+            .prop_map(|(kind, namespace)| Event::Relist(Scope { kind, namespace })),
         1 => (1_u64..40).prop_map(Event::Pass),
     ]
 }
@@ -112,11 +122,23 @@ impl World {
                 self.objects.remove(id);
                 self.index.delete(id, self.now)
             }
-            Event::Relist(kind) => {
+            Event::Relist(scope) => {
+                let within = |id: &ObjectId| {
+                    let namespace = scope.namespace.as_ref();
+                    id.kind == scope.kind && namespace.is_none_or(|n| *n == id.namespace)
+                };
                 // A delete that was seen by nobody.
-                let first = self.objects.keys().find(|id| id.kind == *kind).cloned();
+                let first = self.objects.keys().find(|id| within(id)).cloned();
                 first.and_then(|id| self.objects.remove(&id));
-                self.index.reset(*kind, self.objects.values(), self.now)
+                let mut changes = gaugeway_index::Changes::default();
+                // A list that broke off, then another.
+                self.index.begin_reset(scope.clone());
+                self.index.begin_reset(scope.clone());
+                for (_, object) in self.objects.iter().filter(|(id, _)| within(id)) {
+                    changes.merge(self.index.apply(object, self.now));
+                }
+                changes.merge(self.index.end_reset(scope.clone(), self.now));
+                changes
             }
             Event::Pass(seconds) => {
                 self.now = Moment(self.now.0 + at(*seconds).0);
@@ -131,7 +153,7 @@ impl World {
     }
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
     "10.0.0.1:80",
     "10.0.0.1:81",
     "10.0.0.2:80",
@@ -144,6 +166,10 @@ const KEYS: [&str; 13] = [
     "cluster:far/a",
     "cluster:httproute/shop/r/rule/0",
     "cluster:httproute/shop/q/rule/1",
+    "cluster:shop.a.http",
+    "cluster:httproute.shop.r.0",
+    "cluster:httproute.shop.svc.shop.a.80.1_shop.b.81.1",
+    "cluster:far.a.80",
     "nonsense",
 ];
 
@@ -152,7 +178,7 @@ type Picture = BTreeMap<String, Vec<(String, Vec<String>)>>;
 
 fn picture(index: &Index, now: Moment) -> Picture {
     let mut picture = Picture::new();
-    for gateway_name in [EDGE, "shop/inner"] {
+    for gateway_name in [EDGE, "shop/inner", "ingressclass:kong"] {
         for key in KEYS {
             let found = index.resolve_text(&gateway(gateway_name), &every_dimension(), key, now);
             let candidates = found.candidates.iter();

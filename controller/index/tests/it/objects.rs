@@ -29,6 +29,7 @@ pub(crate) fn object(kind: Kind, value: &Value) -> Object {
         Kind::HttpRoute => Object::HttpRoute(serde_json::from_str(json).unwrap()),
         Kind::GrpcRoute => Object::GrpcRoute(serde_json::from_str(json).unwrap()),
         Kind::ReferenceGrant => Object::ReferenceGrant(serde_json::from_str(json).unwrap()),
+        Kind::Ingress => Object::Ingress(serde_json::from_str(json).unwrap()),
     }
 }
 
@@ -128,6 +129,27 @@ pub(crate) fn route(namespace: &str, name: &str, parent: &str, rules: &[&[&str]]
                 "parentRefs": [{"namespace": of, "name": gateway}],
                 "rules": rules.iter().map(rule).collect::<Vec<_>>(),
             },
+        }),
+    )
+}
+
+/// Backends as `service:port`, where the port is a number or a name; one per path.
+pub(crate) fn ingress(namespace: &str, name: &str, class: &str, backends: &[&str]) -> Object {
+    let path = |b: &&str| {
+        let (service, port) = b.split_once(':').unwrap();
+        let port = match port.parse::<u16>() {
+            Ok(number) => json!({"number": number}),
+            Err(_) => json!({"name": port}),
+        };
+        let service = json!({"name": service, "port": port});
+        json!({"path": "/", "pathType": "Prefix", "backend": {"service": service}})
+    };
+    let paths: Vec<_> = backends.iter().map(path).collect();
+    object(
+        Kind::Ingress,
+        &json!({
+            "metadata": meta(namespace, name),
+            "spec": {"ingressClassName": class, "rules": [{"http": {"paths": paths}}]},
         }),
     )
 }

@@ -166,6 +166,7 @@ impl Document<'_> {
             Kind::HttpRoute => self.read().map(Object::HttpRoute),
             Kind::GrpcRoute => self.read().map(Object::GrpcRoute),
             Kind::ReferenceGrant => self.read().map(Object::ReferenceGrant),
+            Kind::Ingress => self.read().map(Object::Ingress),
         }
     }
 
@@ -271,6 +272,7 @@ fn typed(kind: Kind, mut item: Value, types: &TypeMeta) -> Result<Object, String
         Kind::HttpRoute => of(item).map(Object::HttpRoute),
         Kind::GrpcRoute => of(item).map(Object::GrpcRoute),
         Kind::ReferenceGrant => of(item).map(Object::ReferenceGrant),
+        Kind::Ingress => of(item).map(Object::Ingress),
     }
 }
 

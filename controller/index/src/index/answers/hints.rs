@@ -5,15 +5,16 @@ use gaugeway_wire::limits;
 use super::leads_to;
 use crate::{
     backend::Backend,
-    routes::{Standing, Use},
+    key::{combined_name, ingress_name, rule_names},
+    routes::{Routes, Standing, Use},
 };
 
 /// First the names that follow from the Service alone, then those of the routes' rules.
-pub(super) fn of(backend: &Backend, standing: Standing<'_>) -> Vec<String> {
+pub(super) fn of(backend: &Backend, standing: Standing<'_>, routes: &Routes) -> Vec<String> {
     let mut hints = of_service(backend);
     if let Standing::Reached(uses) = standing {
         for used in uses.iter().filter(|u| leads_to(u, backend)) {
-            hints.extend(of_rule(used));
+            add(&mut hints, of_rule(used, routes));
         }
     }
     hints.truncate(limits::HINTS);
@@ -44,10 +45,23 @@ fn of_service(backend: &Backend) -> Vec<String> {
     hints
 }
 
-/// Envoy Gateway makes one cluster of a rule, or one of each backend where those differ in their filters.
-fn of_rule(used: &Use) -> [String; 2] {
-    let route = &used.route;
-    let rule = format!("{}/{}/rule/{}", route.kind.prefix(), route.name, used.rule);
-    let backend = format!("{rule}/backend/{}", used.backend);
-    [rule, backend]
+/// Envoy Gateway makes one cluster of a rule, or one of each backend where those differ in their filters. KIC makes one
+/// Kong service of a rule, or of all rules with the same backends, depending on its flags: both names are hints.
+fn of_rule(used: &Use, routes: &Routes) -> Vec<String> {
+    let (kind, name) = (used.route.kind, &used.route.name);
+    let Some((route, rule)) = routes.rule_of(used) else {
+        return Vec::new();
+    };
+    let Some(prefix) = kind.prefix() else {
+        let backends = rule.backends.iter().flatten();
+        return backends.filter_map(ingress_name).collect();
+    };
+    let cluster = format!("{prefix}/{name}/rule/{}", used.rule);
+    let mut hints = vec![
+        cluster.clone(),
+        format!("{cluster}/backend/{}", used.backend),
+    ];
+    hints.extend(rule_names(kind, name, used.rule, route.hostnames()));
+    hints.extend(combined_name(kind, name, rule));
+    hints
 }

@@ -1,0 +1,159 @@
+//! A cluster's objects, by list and watch.
+//!
+//! One pump per kind (and namespace, where the controller may read some namespaces only) feeds the same index as the
+//! manifests do. Invariants:
+//! - An API server that is away, refuses or forgets takes nothing away: what was known stays in force until a complete
+//!   list says otherwise.
+//! - A kind that the cluster does not serve is empty, not an error; it is looked for again, so a CustomResourceDefinition
+//!   that comes later is picked up.
+//! - Of Pods and ReplicaSets nothing but metadata is ever asked for.
+
+mod client;
+mod deliver;
+mod discovery;
+mod failure;
+mod kinds;
+mod pump;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use self::{
+    deliver::ToIndex,
+    kinds::{
+        EndpointSlices, GrpcRoutes, HttpRoutes, Ingresses, Pods, ReferenceGrants, ReplicaSets,
+        Services, Watched,
+    },
+    pump::Pump,
+};
+use crate::{config::Cluster, mapping::Feed, source::SourceState, telemetry::Telemetry};
+
+/// The running source. Dropping it ends it.
+#[derive(Debug)]
+pub struct KubernetesSource {
+    _pumps: JoinSet<()>,
+    state: SourceState,
+}
+
+/// How often things are tried. The defaults suit production; tests shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two looks for a kind that is not served.
+    pub discovery: Duration,
+    /// After a first failure; doubles with each further one.
+    pub retry: Duration,
+    /// After many failures.
+    pub retry_most: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            discovery: Duration::from_secs(30),
+            retry: Duration::from_millis(500),
+            retry_most: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Starts to list and watch. An API server that cannot be reached now is tried again and again.
+///
+/// # Errors
+/// When the configuration that says where the cluster is cannot be used.
+pub async fn start(
+    cluster: &Cluster,
+    feed: Feed,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<KubernetesSource> {
+    let client = client::connect(cluster).await?;
+    let origin = format!("the cluster at {}", client.address);
+    info!(
+        cluster = client.address,
+        namespaces = if cluster.namespaces.is_empty() {
+            "all"
+        } else {
+            "some"
+        },
+        "watching"
+    );
+    let mut source = Starting {
+        client: client.client,
+        cluster,
+        feed,
+        state: SourceState::new(origin, telemetry),
+        telemetry,
+        places: Vec::new(),
+        pumps: Vec::new(),
+    };
+    source.places = source.namespaces();
+    source.index::<Services>();
+    source.index::<EndpointSlices>();
+    source.index::<Pods>();
+    source.index::<ReplicaSets>();
+    source.index::<HttpRoutes>();
+    source.index::<GrpcRoutes>();
+    source.index::<ReferenceGrants>();
+    source.index::<Ingresses>();
+    Ok(source.go())
+}
+
+impl KubernetesSource {
+    /// How far it is.
+    #[must_use]
+    pub fn state(&self) -> SourceState {
+        self.state.clone()
+    }
+}
+
+struct Starting<'a> {
+    client: Client,
+    cluster: &'a Cluster,
+    feed: Feed,
+    state: SourceState,
+    telemetry: &'a Arc<Telemetry>,
+    /// Each namespace, or `None` for all.
+    places: Vec<Option<String>>,
+    /// None runs before all are known: the last to complete says that the source is.
+    pumps: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Starting<'_> {
+    fn namespaces(&self) -> Vec<Option<String>> {
+        let some = self.cluster.namespaces.iter().cloned().map(Some);
+        let mut places: Vec<_> = some.collect();
+        if places.is_empty() {
+            places.push(None);
+        }
+        places
+    }
+
+    /// One kind into the index.
+    fn index<W: Watched>(&mut self) {
+        for namespace in &self.places {
+            let pump = Pump {
+                client: self.client.clone(),
+                served: W::SERVED,
+                namespace: namespace.clone(),
+                pace: self.cluster.pace,
+                watch: self.state.watch(W::SERVED.kind, namespace.clone()),
+                metrics: self.telemetry.source.clone(),
+            };
+            let deliver = ToIndex::<W>::new(self.feed.clone(), namespace.clone());
+            self.pumps.push(Box::pin(pump.run(deliver)));
+        }
+    }
+
+    fn go(self) -> KubernetesSource {
+        let mut pumps = JoinSet::new();
+        for pump in self.pumps {
+            pumps.spawn(pump);
+        }
+        KubernetesSource {
+            _pumps: pumps,
+            state: self.state,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! In which version a cluster serves a kind, if at all.
+
+use kube::{Client, core::ApiResource};
+
+use super::kinds::Served;
+
+/// The best version that we read. `None` only if the server says that it serves none of them.
+///
+/// # Errors
+/// When the server cannot be asked, or says anything else.
+pub(super) async fn find(
+    client: &Client,
+    served: &Served,
+) -> Result<Option<ApiResource>, kube::Error> {
+    for version in served.versions {
+        let listed = if served.group.is_empty() {
+            client.list_core_api_resources(version).await
+        } else {
+            let group_version = format!("{}/{version}", served.group);
+            client.list_api_group_resources(&group_version).await
+        };
+        match listed {
+            Ok(list) if list.resources.iter().any(|r| r.name == served.plural) => {
+                return Ok(Some(resource(served, version)));
+            }
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn resource(served: &Served, version: &str) -> ApiResource {
+    ApiResource {
+        group: served.group.to_owned(),
+        version: version.to_owned(),
+        api_version: if served.group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{}/{version}", served.group)
+        },
+        kind: served.kind.to_owned(),
+        plural: served.plural.to_owned(),
+    }
+}

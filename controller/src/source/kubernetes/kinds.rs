@@ -1,0 +1,132 @@
+//! The kinds that are watched, and how each becomes one of the index's objects.
+
+use std::{borrow::Cow, fmt::Debug, marker::PhantomData};
+
+use gaugeway_index::{
+    Kind, Object,
+    object::{ReferenceGrant, Route},
+};
+use k8s_openapi::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicResourceScope},
+};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
+/// A kind as an API server serves it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    pub(super) group: &'static str,
+    /// The versions that we read, the best first. Their shapes do not differ in what we read.
+    pub(super) versions: &'static [&'static str],
+    pub(super) kind: &'static str,
+    pub(super) plural: &'static str,
+}
+
+/// A kind of objects for the index.
+pub(super) trait Watched: Clone + Debug + Send + Sync + 'static {
+    /// Which.
+    const KIND: Kind;
+    /// Where.
+    const SERVED: Served;
+    /// Whether metadata is all that is asked for.
+    const METADATA_ONLY: bool = false;
+    /// As it travels.
+    type Wire: DeserializeOwned;
+
+    /// As the index takes it.
+    fn object(wire: Self::Wire) -> Object;
+}
+
+/// An object of a kind, which the client can ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Seen<W> {
+    pub(super) object: Object,
+    kind: PhantomData<W>,
+}
+
+impl<'de, W: Watched> Deserialize<'de> for Seen<W> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = W::object(W::Wire::deserialize(deserializer)?);
+        let kind = PhantomData;
+        Ok(Self { object, kind })
+    }
+}
+
+impl<W: Watched> Resource for Seen<W> {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn metadata_api() -> bool {
+        W::METADATA_ONLY
+    }
+
+    fn kind(dt: &ApiResource) -> Cow<'_, str> {
+        dt.kind.as_str().into()
+    }
+
+    fn group(dt: &ApiResource) -> Cow<'_, str> {
+        dt.group.as_str().into()
+    }
+
+    fn version(dt: &ApiResource) -> Cow<'_, str> {
+        dt.version.as_str().into()
+    }
+
+    fn plural(dt: &ApiResource) -> Cow<'_, str> {
+        dt.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.object.metadata()
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.object.metadata_mut()
+    }
+}
+
+/// Nothing else is read of these.
+#[derive(Debug, Deserialize)]
+pub(super) struct MetadataOnly {
+    metadata: ObjectMeta,
+}
+
+/// One line per kind: name here, kind of the index, versions, plural, what travels, and how it becomes an object.
+macro_rules! watched {
+    ($($name:ident: $kind:ident, $versions:expr, $plural:literal, $wire:ty, $only:literal, $object:expr;)*) => {$(
+        #[derive(Clone, Debug)]
+        pub(super) enum $name {}
+
+        impl Watched for $name {
+            const KIND: Kind = Kind::$kind;
+            const SERVED: Served = Served {
+                group: Kind::$kind.group(),
+                versions: &$versions,
+                kind: Kind::$kind.as_str(),
+                plural: $plural,
+            };
+            const METADATA_ONLY: bool = $only;
+            type Wire = $wire;
+
+            fn object(wire: $wire) -> Object {
+                let made: fn($wire) -> Object = $object;
+                made(wire)
+            }
+        }
+    )*};
+}
+
+watched! {
+    Services: Service, ["v1"], "services", Box<Service>, false, Object::Service;
+    EndpointSlices: EndpointSlice, ["v1"], "endpointslices", Box<EndpointSlice>, false, Object::EndpointSlice;
+    Pods: Pod, ["v1"], "pods", MetadataOnly, true, |o| Object::Pod(Box::new(o.metadata));
+    ReplicaSets: ReplicaSet, ["v1"], "replicasets", MetadataOnly, true, |o| Object::ReplicaSet(Box::new(o.metadata));
+    HttpRoutes: HttpRoute, ["v1", "v1beta1"], "httproutes", Box<Route>, false, Object::HttpRoute;
+    GrpcRoutes: GrpcRoute, ["v1", "v1alpha2"], "grpcroutes", Box<Route>, false, Object::GrpcRoute;
+    ReferenceGrants: ReferenceGrant, ["v1", "v1beta1"], "referencegrants", Box<ReferenceGrant>, false, Object::ReferenceGrant;
+    Ingresses: Ingress, ["v1"], "ingresses", Box<Ingress>, false, Object::Ingress;
+}

@@ -1,0 +1,177 @@
+//! How far a source is, in words for whoever asks why the controller is not ready.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::IntGaugeVec;
+
+use crate::telemetry::Telemetry;
+
+/// One list and watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchState {
+    /// Nothing is known yet.
+    Starting,
+    /// The cluster does not serve the kind; looked for again from time to time.
+    Absent,
+    /// Its objects are being listed.
+    Listing,
+    /// Its objects are known and changes arrive.
+    Watching,
+    /// The API server cannot be asked; what was known stays in force.
+    Failing(String),
+}
+
+impl WatchState {
+    /// Names of all.
+    pub(crate) const NAMES: [&'static str; 5] =
+        ["starting", "absent", "listing", "watching", "failing"];
+
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Absent => "absent",
+            Self::Listing => "listing",
+            Self::Watching => "watching",
+            Self::Failing(_) => "failing",
+        }
+    }
+}
+
+/// A source's watches. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SourceState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// What the objects come from, for people.
+    origin: String,
+    watches: Mutex<Vec<Watch>>,
+    gauge: IntGaugeVec,
+}
+
+#[derive(Debug)]
+struct Watch {
+    kind: &'static str,
+    namespace: Option<String>,
+    state: WatchState,
+    /// Was once watching, or absent.
+    complete: bool,
+}
+
+/// One watch's place in its [`SourceState`].
+#[derive(Clone, Debug)]
+pub(crate) struct WatchHandle {
+    source: SourceState,
+    at: usize,
+    kind: &'static str,
+}
+
+impl SourceState {
+    pub(crate) fn new(origin: String, telemetry: &Telemetry) -> Self {
+        Self(Arc::new(Inner {
+            origin,
+            watches: Mutex::default(),
+            gauge: telemetry.source.watches.clone(),
+        }))
+    }
+
+    pub(crate) fn watch(&self, kind: &'static str, namespace: Option<String>) -> WatchHandle {
+        let mut watches = self.watches();
+        watches.push(Watch {
+            kind,
+            namespace,
+            state: WatchState::Starting,
+            complete: false,
+        });
+        self.0.count(&watches, kind);
+        WatchHandle {
+            source: self.clone(),
+            at: watches.len() - 1,
+            kind,
+        }
+    }
+
+    /// Why the source has not been read completely; names every watch that is behind.
+    #[must_use]
+    pub fn missing(&self) -> String {
+        let watches = self.watches();
+        let behind = watches.iter().filter(|w| !w.complete).map(|w| {
+            let everywhere = String::new();
+            let place = w
+                .namespace
+                .as_ref()
+                .map_or(everywhere, |n| format!(" in {n}"));
+            match &w.state {
+                WatchState::Failing(why) => format!("{}{place}: {why}", w.kind),
+                state => format!("{}{place}: {}", w.kind, state.as_str()),
+            }
+        });
+        let behind: Vec<_> = behind.collect();
+        let origin = &self.0.origin;
+        if behind.is_empty() {
+            format!("{origin} has not been read completely")
+        } else {
+            format!(
+                "{origin} has not been read completely; {}",
+                behind.join("; ")
+            )
+        }
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Vec<Watch>> {
+        let watches = self.0.watches.lock();
+        watches.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn count(&self, watches: &[Watch], kind: &str) {
+        for name in WatchState::NAMES {
+            let count = watches
+                .iter()
+                .filter(|w| w.kind == kind && w.state.as_str() == name);
+            let count = i64::try_from(count.count()).unwrap_or(i64::MAX);
+            self.gauge.with_label_values(&[kind, name]).set(count);
+        }
+    }
+}
+
+impl WatchHandle {
+    /// True when this completed the last of all watches.
+    pub(crate) fn set(&self, state: WatchState) -> bool {
+        let mut watches = self.source.watches();
+        let mut completed = false;
+        if let Some(watch) = watches.get_mut(self.at) {
+            let now = matches!(state, WatchState::Watching | WatchState::Absent);
+            completed = now && !watch.complete;
+            watch.complete |= now;
+            watch.state = state;
+        }
+        self.source.0.count(&watches, self.kind);
+        completed && watches.iter().all(|w| w.complete)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_behind_is_named() {
+        let telemetry = Telemetry::try_new("0.0.0").unwrap();
+        let state = SourceState::new("the cluster".to_owned(), &telemetry);
+        let services = state.watch("Service", None);
+        let routes = state.watch("HTTPRoute", Some("shop".to_owned()));
+        assert!(!services.set(WatchState::Watching));
+        routes.set(WatchState::Failing("403".to_owned()));
+        let missing = state.missing();
+        assert!(missing.contains("HTTPRoute in shop: 403"), "{missing}");
+        assert!(!missing.contains("Service"), "{missing}");
+        assert!(routes.set(WatchState::Absent), "the last");
+        assert!(!routes.set(WatchState::Watching), "once only");
+        let mut text = String::new();
+        telemetry.encode_text(&mut text).unwrap();
+        let line = "gaugeway_source_watches{kind=\"Service\",state=\"watching\"} 1\n";
+        assert!(text.contains(line), "{text}");
+    }
+}

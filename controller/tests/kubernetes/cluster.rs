@@ -1,0 +1,209 @@
+//! A cluster to write objects into: the double, or a real one.
+
+use std::{env, future::Future, panic::AssertUnwindSafe, path::PathBuf};
+
+use futures::FutureExt as _;
+use gaugeway_apiserver::ApiServer;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+
+/// See the module's documentation.
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) kubeconfig: PathBuf,
+    /// Of this story alone.
+    pub(crate) namespace: String,
+    double: Option<ApiServer>,
+}
+
+/// Tells a story in a cluster, and cleans up after it however it ends.
+pub(crate) async fn story<F: Future<Output = ()>>(tell: impl FnOnce(std::sync::Arc<Cluster>) -> F) {
+    let cluster = std::sync::Arc::new(Cluster::open().await);
+    let told = AssertUnwindSafe(tell(std::sync::Arc::clone(&cluster)))
+        .catch_unwind()
+        .await;
+    cluster.clean_up().await;
+    if let Err(panic) = told {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// As [`story`], with what only a double can do. Left out against a real cluster.
+pub(crate) async fn story_with_faults<F: Future<Output = ()>>(
+    tell: impl FnOnce(std::sync::Arc<Cluster>) -> F,
+) {
+    if real().is_some() {
+        eprintln!("SKIPPED against a real cluster: it cannot be made to fail");
+        return;
+    }
+    story(tell).await;
+}
+
+fn real() -> Option<PathBuf> {
+    env::var_os("GAUGEWAY_TEST_KUBECONFIG").map(PathBuf::from)
+}
+
+impl Cluster {
+    async fn open() -> Self {
+        let (double, kubeconfig) = match real() {
+            Some(file) => (None, file),
+            None => {
+                let server = ApiServer::start().await.unwrap();
+                let file = server.kubeconfig();
+                (Some(server), file)
+            }
+        };
+        let file = Kubeconfig::read_from(&kubeconfig).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(file, &options).await;
+        let cluster = Self {
+            client: Client::try_from(config.unwrap()).unwrap(),
+            kubeconfig,
+            namespace: format!("gaugeway-test-{:08x}", getrandom::u32().unwrap()),
+            double,
+        };
+        cluster.apply(&namespace(&cluster.namespace)).await;
+        cluster
+    }
+
+    async fn clean_up(&self) {
+        if self.double.is_none() {
+            self.delete("Namespace", &self.namespace).await;
+        }
+    }
+
+    /// The double; stories that need it are told with [`story_with_faults`].
+    pub(crate) fn double(&self) -> &ApiServer {
+        self.double.as_ref().unwrap()
+    }
+
+    pub(crate) fn is_double(&self) -> bool {
+        self.double.is_some()
+    }
+
+    /// The Gateway API's kinds, where they are not served already.
+    pub(crate) async fn define_routes(&self) {
+        for (kind, plural) in [("HTTPRoute", "httproutes"), ("GRPCRoute", "grpcroutes")] {
+            self.define(&gaugeway_apiserver::crd(
+                GATEWAY,
+                &["v1"],
+                kind,
+                plural,
+                true,
+            ))
+            .await;
+        }
+        let grants = gaugeway_apiserver::crd(
+            GATEWAY,
+            &["v1beta1"],
+            "ReferenceGrant",
+            "referencegrants",
+            true,
+        );
+        self.define(&grants).await;
+    }
+
+    /// A CustomResourceDefinition, unless there is one.
+    pub(crate) async fn define(&self, crd: &Value) {
+        let api: Api<DynamicObject> =
+            Api::all_with(self.client.clone(), &resource("CustomResourceDefinition"));
+        let object = serde_json::from_value(crd.clone()).unwrap();
+        match api.create(&PostParams::default(), &object).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => panic!("{error}"),
+        }
+        let served = &crd["spec"];
+        let version = served["versions"][0]["name"].as_str().unwrap();
+        let group_version = format!("{}/{version}", served["group"].as_str().unwrap());
+        let plural = served["names"]["plural"].as_str().unwrap();
+        gaugeway_rig::wait::until(
+            "its kind is served",
+            gaugeway_rig::wait::PATIENCE,
+            || async {
+                let list = self.client.list_api_group_resources(&group_version).await?;
+                anyhow::ensure!(list.resources.iter().any(|r| r.name == plural));
+                Ok(())
+            },
+        )
+        .await
+        .unwrap();
+    }
+
+    /// Creates it or merges into it; its status too. The namespace is the story's where it has none.
+    pub(crate) async fn apply(&self, object: &Value) -> Value {
+        let (api, name) = self.api(object);
+        let sent: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        let mut result = match api.create(&PostParams::default(), &sent).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                api.patch(&name, &PatchParams::default(), &Patch::Merge(object))
+                    .await
+            }
+            result => result,
+        };
+        if !object["status"].is_null() {
+            let status = json!({"status": object["status"]});
+            result = api
+                .patch_status(&name, &PatchParams::default(), &Patch::Merge(&status))
+                .await;
+        }
+        serde_json::to_value(result.unwrap()).unwrap()
+    }
+
+    pub(crate) async fn delete(&self, kind: &str, name: &str) {
+        let object = json!({"kind": kind, "metadata": {"name": name}});
+        let (api, name) = self.api(&object);
+        let _ = api.delete(&name, &DeleteParams::default()).await.unwrap();
+    }
+
+    fn api(&self, object: &Value) -> (Api<DynamicObject>, String) {
+        let kind = object["kind"].as_str().unwrap();
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or(&self.namespace);
+        let (client, resource) = (self.client.clone(), resource(kind));
+        let api = match kind {
+            "Namespace" | "CustomResourceDefinition" => Api::all_with(client, &resource),
+            _ => Api::namespaced_with(client, namespace, &resource),
+        };
+        (api, name)
+    }
+}
+
+const GATEWAY: &str = "gateway.networking.k8s.io";
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+fn resource(kind: &str) -> ApiResource {
+    let (group, version, plural) = match kind {
+        "Namespace" => ("", "v1", "namespaces"),
+        "Service" => ("", "v1", "services"),
+        "Pod" => ("", "v1", "pods"),
+        "ReplicaSet" => ("apps", "v1", "replicasets"),
+        "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
+        "Ingress" => ("networking.k8s.io", "v1", "ingresses"),
+        "HTTPRoute" => (GATEWAY, "v1", "httproutes"),
+        "GRPCRoute" => (GATEWAY, "v1", "grpcroutes"),
+        "ReferenceGrant" => (GATEWAY, "v1beta1", "referencegrants"),
+        "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
+        other => panic!("{other}: which resource is that?"),
+    };
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        },
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}

@@ -1,0 +1,20 @@
+//! Stories of a controller that watches a cluster.
+//!
+//! They run over HTTP against the API server's double, and against a real cluster where `GAUGEWAY_TEST_KUBECONFIG` names
+//! a kubeconfig: then in namespaces of their own, which they delete, and without what only a double can do (faults,
+//! expiry). A real cluster needs no kubelet: Pods are objects whose state the story writes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a story that cannot go on fails"
+)]
+
+mod cluster;
+mod objects;
+mod stage;
+
+mod attribution;
+mod failures;
+mod kinds;

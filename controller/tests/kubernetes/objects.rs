@@ -1,0 +1,80 @@
+//! Objects, in few words. Real API servers take them as well.
+
+use serde_json::{Value, json};
+
+/// With one TCP port `http`, 80. Headless: a real cluster gives virtual addresses from a range of its own.
+pub(crate) fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    })
+}
+
+/// Endpoints as `address=pod`.
+pub(crate) fn slice(name: &str, service: &str, endpoints: &[&str]) -> Value {
+    let one = |e: &&str| {
+        let (address, pod) = e.split_once('=').unwrap();
+        json!({"addresses": [address], "conditions": {"ready": true},
+            "targetRef": {"kind": "Pod", "name": pod}, "nodeName": "node-1", "zone": "zone-a"})
+    };
+    let family = if endpoints.iter().any(|e| e.contains(':')) {
+        "IPv6"
+    } else {
+        "IPv4"
+    };
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": family, "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": endpoints.iter().map(one).collect::<Vec<_>>(),
+    })
+}
+
+/// Owner as `Kind/name`.
+pub(crate) fn pod(name: &str, owner: &str, labels: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": labels, "ownerReferences": owned_by(owner)},
+        "spec": {"containers": [{"name": "c", "image": "none.invalid/none"}]},
+    })
+}
+
+pub(crate) fn replica_set(name: &str, owner: &str) -> Value {
+    let labels = json!({"app": name});
+    json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": name, "ownerReferences": owned_by(owner)},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "none.invalid/none"}]},
+        }},
+    })
+}
+
+fn owned_by(owner: &str) -> Value {
+    let (kind, name) = owner.split_once('/').unwrap();
+    json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true,
+        "uid": "00000000-0000-4000-8000-00000000abcd"}])
+}
+
+/// Of Gateway `edge`, with one rule and these backends, each port 80.
+pub(crate) fn route(kind: &str, name: &str, backends: &[&str]) -> Value {
+    let backends: Vec<_> = backends
+        .iter()
+        .map(|b| json!({"name": b, "port": 80}))
+        .collect();
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": name},
+        "spec": {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": backends}]},
+    })
+}
+
+pub(crate) fn ingress(name: &str, class: &str, service: &str) -> Value {
+    let backend = json!({"service": {"name": service, "port": {"name": "http"}}});
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name},
+        "spec": {"ingressClassName": class, "rules": [{
+            "host": "shop.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+        }]},
+    })
+}

@@ -1,0 +1,173 @@
+//! A controller that watches a cluster, and questions to it as a filter and a scraper ask them.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::{Result, ensure};
+use gaugeway_controller::{
+    Config, Controller, Ports,
+    config::{Cluster, Dimension, HttpLimits, Pace, RecordingPolicy, SeriesLimits, Source, Tokens},
+};
+use gaugeway_rig::{
+    Client, Exposition,
+    client::Request,
+    wait::{PATIENCE, until},
+};
+use gaugeway_wire::{MappingRequest, Target, mapping::MappingAnswer, units::VmId};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// A running controller.
+pub(crate) struct Stage {
+    ports: Ports,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Result<()>>,
+}
+
+impl Stage {
+    /// Ready.
+    pub(crate) async fn start(kubeconfig: &Path) -> Self {
+        let stage = Self::launch(kubeconfig, &[]).await;
+        stage.ready().await;
+        stage
+    }
+
+    /// Perhaps not ready yet.
+    pub(crate) async fn launch(kubeconfig: &Path, namespaces: &[&str]) -> Self {
+        let pace = Pace {
+            discovery: Duration::from_millis(50),
+            retry: Duration::from_millis(20),
+            retry_most: Duration::from_millis(100),
+        };
+        let source = Source::Kubernetes(Cluster {
+            kubeconfig: Some(kubeconfig.to_owned()),
+            namespaces: namespaces.iter().map(|n| (*n).to_owned()).collect(),
+            pace,
+        });
+        let controller = Controller::start(config(source)).await.unwrap();
+        let ports = controller.ports();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(controller.serve(async {
+            let _ = stopped.await;
+        }));
+        Self {
+            ports,
+            stop: Some(stop),
+            running,
+        }
+    }
+
+    pub(crate) async fn ready(&self) {
+        until("ready", PATIENCE, || async {
+            let (status, text) = self.readiness().await?;
+            ensure!(status == 200, "{text}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
+    pub(crate) async fn readiness(&self) -> Result<(u16, String)> {
+        let answer = Client::unpooled(self.ports.metrics)
+            .send(Request::get("/readyz"))
+            .await?;
+        Ok((answer.status, answer.text()))
+    }
+
+    pub(crate) async fn metrics(&self) -> Result<Exposition> {
+        let request = Request::get("/metrics");
+        Exposition::parse(
+            &Client::unpooled(self.ports.metrics)
+                .send(request)
+                .await?
+                .text(),
+        )
+    }
+
+    /// Value of an own metric; 0 where it is not shown.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
+        Ok(self.metrics().await?.sum(name, labels))
+    }
+
+    /// Whose an upstream address (or `cluster:` name) is for a gateway: per candidate the labels' values in the order of
+    /// their names.
+    pub(crate) async fn owners(&self, gateway: &str, key: &str) -> Result<Vec<String>> {
+        let mut request = MappingRequest::new(VmId(
+            getrandom::u64()?
+                .to_be_bytes()
+                .repeat(2)
+                .try_into()
+                .unwrap(),
+        ));
+        request.subscribe = vec![key.to_owned()];
+        request.no_wait = true;
+        let mut body = Vec::new();
+        request.encode(&mut body);
+        let call = Request::post("/v1/mapping", body)
+            .header("content-type", "application/x-protobuf")
+            .header("x-gaugeway-gateway", gateway);
+        let answer = Client::unpooled(self.ports.filters).send(call).await?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        let answer = MappingAnswer::decode(&answer.body)?;
+        let targets: Vec<_> = answer.targets().collect();
+        let mut owners = Vec::new();
+        for candidate in answer
+            .entries()
+            .flat_map(|e| e.candidates().collect::<Vec<_>>())
+        {
+            let target = targets
+                .iter()
+                .find(|t| t.fingerprint == candidate.target)
+                .unwrap();
+            let target = Target::decode(target.target)?;
+            let values: Vec<_> = target.labels().iter().map(|l| l.value.as_str()).collect();
+            owners.push(values.join(" "));
+        }
+        Ok(owners)
+    }
+
+    /// Waits until a key's owners are these.
+    pub(crate) async fn until_owners(&self, gateway: &str, key: &str, expected: &[&str]) {
+        until(
+            &format!("{key} belongs to {expected:?}"),
+            PATIENCE,
+            || async {
+                let owners = self.owners(gateway, key).await?;
+                ensure!(owners == expected, "{owners:?}");
+                Ok(())
+            },
+        )
+        .await
+        .unwrap();
+    }
+
+    pub(crate) async fn stop(mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        let stopped = tokio::time::timeout(PATIENCE, self.running).await;
+        stopped.unwrap().unwrap().unwrap();
+    }
+}
+
+fn config(source: Source) -> Config {
+    use Dimension::{Pod, Port, Workload};
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    Config {
+        source,
+        filters_listen: any,
+        wasm_listen: any,
+        metrics_listen: any,
+        state_dir: None,
+        tokens: Tokens::Insecure,
+        key_poll: Duration::from_secs(1),
+        recording: RecordingPolicy {
+            dimensions: [Port, Pod, Workload].into_iter().collect(),
+            ..RecordingPolicy::default()
+        },
+        series: SeriesLimits {
+            max: 1000,
+            expiry: Duration::from_secs(300),
+        },
+        filter_module: b"\0asm\x01\0\0\0",
+        kong_metric: false,
+        version: "0.0.0",
+        http: HttpLimits::default(),
+    }
+}
