@@ -50,6 +50,7 @@ pub(crate) async fn serve(
         }
         Some(Effect::Hangup { done: false }) => return Err(Broken),
         Some(Effect::Hangup { done: true }) => hang_up = true,
+        // Stimulus: a slow server.
         Some(Effect::Latency(latency)) => tokio::time::sleep(latency).await,
         None => {}
     }
