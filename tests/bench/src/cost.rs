@@ -7,6 +7,7 @@
 
 mod report;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -35,16 +36,21 @@ pub(crate) struct Options {
     /// Requests under way at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1024))]
     concurrency: u64,
+    /// Another build of the filter's module, to be measured beside the one of `gaugeway`; as often as wanted.
+    #[arg(long, value_name = "WASM")]
+    beside: Vec<PathBuf>,
     #[command(flatten)]
     parts: Parts,
 }
 
 /// Runs all rounds and prints their figures.
 pub(crate) async fn bench(options: &Options) -> Result<()> {
-    let (dir, modules) = options.parts.collect().await?;
+    let (dir, mut modules) = options.parts.collect().await?;
+    modules.beside.clone_from(&options.beside);
     let upstream = Upstream::instant().await?;
     let mut running = Vec::new();
-    for variant in Variant::ALL {
+    let beside = (0..options.beside.len()).map(Variant::Beside);
+    for variant in Variant::ALL.into_iter().chain(beside) {
         running
             .push(Running::start(variant, COPIES, &modules, upstream.address(), dir.path()).await?);
     }

@@ -10,8 +10,8 @@ use crate::statistics::Median;
 use crate::variant::Variant;
 
 /// CPU microseconds of Envoy per request, by variant.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Round([f64; Variant::ALL.len()]);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Round(Vec<(Variant, f64)>);
 
 /// All rounds.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Figures {
 }
 
 /// What is told of them.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) rounds: usize,
     pub(crate) requests_per_round: u64,
@@ -39,19 +39,20 @@ pub(crate) struct Summary {
     pub(crate) ours_to_plain: Median,
     /// Of the comparison filters, for judging the harness.
     pub(crate) plain_to_empty: Median,
+    /// Other builds, each compared with ours.
+    pub(crate) beside_to_ours: Vec<Median>,
 }
 
 impl Round {
     pub(crate) fn set(&mut self, variant: Variant, used: Duration, requests: u64) {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
         let per_request = used.as_secs_f64() * 1e6 / requests as f64;
-        if let Some(slot) = self.0.get_mut(variant as usize) {
-            *slot = per_request;
-        }
+        self.0.push((variant, per_request));
     }
 
     fn get(&self, variant: Variant) -> f64 {
-        self.0.get(variant as usize).copied().unwrap_or_default()
+        let found = self.0.iter().find(|(of, _)| *of == variant);
+        found.map_or(0.0, |&(_, us)| us)
     }
 
     /// What one copy adds to a request, µs.
@@ -62,7 +63,12 @@ impl Round {
 
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = Variant::ALL.map(|variant| format!("{variant} {:.1} µs", self.get(variant)));
+        let mut parts = self.0.clone();
+        parts.sort_by_key(|(variant, _)| variant.to_string());
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|(variant, us)| format!("{variant} {us:.1} µs"))
+            .collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -85,6 +91,10 @@ impl Figures {
         let median = |of: &dyn Fn(&Round) -> f64| Median::of(self.rounds.iter().map(of).collect());
         let added = |variant: Variant| median(&|round| round.added(variant));
         let ratio = |a: Variant, b: Variant| median(&|round| round.added(a) / round.added(b));
+        let beside = (0..).map(Variant::Beside).take_while(|beside| {
+            let first = self.rounds.first();
+            first.is_some_and(|round| round.0.iter().any(|(variant, _)| variant == beside))
+        });
         Some(Summary {
             rounds: self.rounds.len(),
             requests_per_round: self.requests,
@@ -97,6 +107,9 @@ impl Figures {
             ours_to_empty: ratio(Variant::Ours, Variant::Empty)?,
             ours_to_plain: ratio(Variant::Ours, Variant::Plain)?,
             plain_to_empty: ratio(Variant::Plain, Variant::Empty)?,
+            beside_to_ours: beside
+                .map(|beside| ratio(beside, Variant::Ours))
+                .collect::<Option<_>>()?,
         })
     }
 }

@@ -29,20 +29,27 @@ pub(crate) enum Variant {
     Plain,
     /// Gaugeway, its controller running.
     Ours,
+    /// Another build of Gaugeway's filter: one of those that the command line names.
+    Beside(usize),
 }
 
 impl Variant {
     pub(crate) const ALL: [Self; 4] = [Self::None, Self::Empty, Self::Plain, Self::Ours];
+
+    const fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::Beside(_))
+    }
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Empty => "empty",
-            Self::Plain => "plain",
-            Self::Ours => "gaugeway",
-        })
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Empty => f.write_str("empty"),
+            Self::Plain => f.write_str("plain"),
+            Self::Ours => f.write_str("gaugeway"),
+            Self::Beside(number) => write!(f, "beside-{number}"),
+        }
     }
 }
 
@@ -52,6 +59,7 @@ pub(crate) struct Modules {
     empty: PathBuf,
     plain: PathBuf,
     ours: PathBuf,
+    pub(crate) beside: Vec<PathBuf>,
 }
 
 impl Modules {
@@ -71,6 +79,7 @@ impl Modules {
             empty: built("empty"),
             plain: built("plain"),
             ours,
+            beside: Vec::new(),
         })
     }
 
@@ -80,6 +89,7 @@ impl Modules {
             Variant::Empty => Some(&self.empty),
             Variant::Plain => Some(&self.plain),
             Variant::Ours => Some(&self.ours),
+            Variant::Beside(number) => self.beside.get(number).map(PathBuf::as_path),
         }
     }
 }
@@ -106,9 +116,9 @@ impl Running {
     ) -> Result<Self> {
         let dir = dir.join(variant.to_string());
         std::fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let controller = match variant {
-            Variant::Ours => Some(start_controller(&modules.gaugeway, upstream, &dir).await?),
-            _ => None,
+        let controller = match variant.is_ours() {
+            true => Some(start_controller(&modules.gaugeway, upstream, &dir).await?),
+            false => None,
         };
         let filters = controller
             .as_ref()
@@ -168,7 +178,7 @@ impl Running {
         let proof = match self.variant {
             Variant::None | Variant::Empty => Ok(()),
             Variant::Plain => self.recorded().await,
-            Variant::Ours => self.counted().await,
+            Variant::Ours | Variant::Beside(_) => self.counted().await,
         };
         proof.with_context(|| format!("{}: the filter did not do its work", self.variant))
     }

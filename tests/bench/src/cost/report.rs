@@ -21,7 +21,7 @@ pub(crate) fn print(figures: &Figures, json: bool) -> Result<()> {
 }
 
 fn table(summary: &Summary) -> String {
-    let rows = [
+    let mut rows = vec![
         row("a request without a filter, µs", summary.request_us, None),
         row("an empty SDK filter adds, µs", summary.empty_us, None),
         row("a plain SDK filter adds, µs", summary.plain_us, None),
@@ -30,6 +30,9 @@ fn table(summary: &Summary) -> String {
         row("Gaugeway / plain", summary.ours_to_plain, Some(TO_PLAIN)),
         row("plain / empty", summary.plain_to_empty, None),
     ];
+    for (number, beside) in summary.beside_to_ours.iter().enumerate() {
+        rows.push(row(&format!("beside-{number} / Gaugeway"), *beside, None));
+    }
     format!(
         "| what | median | 95 % interval | budget |\n|---|---:|---:|---|\n{}\n\n{} rounds of {} requests per variant, \
          {} at once, {} copies per chain, one worker.",
