@@ -105,7 +105,7 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
-    callbacks::on_context_create(context, parent);
+    callbacks::on_context_create(&mut HostCalls::enter(), context, parent);
 }
 
 #[unsafe(no_mangle)]
@@ -118,12 +118,6 @@ extern "C" fn proxy_on_configure(context: u32, size: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(context: u32) {
     callbacks::on_tick(&mut HostCalls::enter(), context);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end: u32) -> u32 {
-    callbacks::on_request_headers(&mut HostCalls::enter(), context);
-    number::ACTION_CONTINUE
 }
 
 #[unsafe(no_mangle)]

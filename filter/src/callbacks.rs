@@ -42,9 +42,11 @@ fn with_host(calls: &mut HostCalls, act: impl FnOnce(&mut Instance, &mut Envoy<'
     });
 }
 
-pub(crate) fn on_context_create(context: u32, parent: u32) {
+pub(crate) fn on_context_create(calls: &mut HostCalls, context: u32, parent: u32) {
     let parent = (parent != 0).then_some(ContextId(parent));
-    with(|instance| instance.on_context_create(ContextId(context), parent));
+    with_host(calls, |instance, host| {
+        instance.on_context_create(ContextId(context), parent, host);
+    });
 }
 
 pub(crate) fn on_configure(calls: &mut HostCalls, context: u32, size: usize) {
@@ -62,12 +64,6 @@ pub(crate) fn on_configure(calls: &mut HostCalls, context: u32, size: usize) {
 pub(crate) fn on_tick(calls: &mut HostCalls, context: u32) {
     with_host(calls, |instance, host| {
         instance.on_tick(ContextId(context), host);
-    });
-}
-
-pub(crate) fn on_request_headers(calls: &mut HostCalls, context: u32) {
-    with_host(calls, |instance, host| {
-        instance.on_request_headers(ContextId(context), host);
     });
 }
 

@@ -29,14 +29,10 @@ pub trait Attributes: Clock + Names {
     fn is_via_upstream(&mut self) -> bool;
 }
 
-/// One request's state. A request whose request-headers callback never came stays `New` and is not counted: it did
-/// not pass this filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One request's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Nothing seen.
-    #[default]
-    New,
-    /// Handed over for proxying.
+    /// Handed over for proxying, as far as is known: see [`Found::without_headers`].
     Started(UnixNanos),
     /// Counted, its body is under way; these flags were set at its headers.
     Open(Place, Flags),
@@ -53,11 +49,10 @@ struct Found {
 }
 
 impl Stream {
-    /// The request-headers callback.
-    pub fn on_request_headers(&mut self, clock: &mut impl Clock) {
-        if *self == Self::New {
-            *self = Self::Started(clock.now());
-        }
+    /// The request's context was made. Envoy makes it when the request's headers pass the filter, immediately before
+    /// the callback for these, which is an entry that is not needed.
+    pub fn start(clock: &mut impl Clock) -> Self {
+        Self::Started(clock.now())
     }
 
     /// The response-headers callback; `end` when nothing follows the headers.
@@ -92,7 +87,7 @@ impl Stream {
                 let aborted = host.flags().aborted_after(at_headers);
                 recorder.close(&place, aborted, host);
             }
-            Self::New | Self::Done => {}
+            Self::Done => {}
         }
     }
 }
@@ -124,7 +119,8 @@ impl Found {
         })
     }
 
-    /// The request ended and the filter never saw response headers.
+    /// The request ended and the filter never saw response headers. Without an address it counts only if the router
+    /// has seen it: Envoy makes a context at the end even of requests that a filter before this one has answered.
     fn without_headers(host: &mut impl Attributes, recorder: &mut Recorder) -> Option<Self> {
         let key = locate_address(host, recorder);
         let flags = host.flags();
@@ -133,8 +129,11 @@ impl Found {
             false => flags.failure(),
         };
         let Some(key) = key else {
-            let handed_over = failure? != Outcome::Cancelled || host.attempts() > 0;
-            return Self::by_cluster(failure.filter(|_| handed_over)?, flags, host, recorder);
+            let outcome = failure?;
+            let handed_over = host.attempts() > 0;
+            return handed_over
+                .then(|| Self::by_cluster(outcome, flags, host, recorder))
+                .flatten();
         };
         let code = host.code();
         // A response that the gateway did not pass on (an internal redirect) is a response all the same.
@@ -362,8 +361,12 @@ mod tests {
 
     #[test]
     fn outcomes_without_headers() {
-        use CodeClass::{None as NoCode, Redirection};
-        use Outcome::{Cancelled, Response};
+        use CodeClass::{ClientError, None as NoCode, Redirection};
+        use Outcome::{Cancelled, Response, Timeout};
+        let routed = Facts {
+            attempts: 1,
+            ..nowhere(408, &[16])
+        };
         let in_pool = Facts {
             attempts: 1,
             ..nowhere(0, &[14])
@@ -377,6 +380,11 @@ mod tests {
             // The client left before the router saw the request.
             (nowhere(0, &[14]), None),
             (nowhere(0, &[]), None),
+            (routed, Some((Timeout, ClientError, "s1"))),
+            // A filter before this one has answered, or waited too long: the context is made at the request's end.
+            (nowhere(403, &[12]), None),
+            (nowhere(408, &[16]), None),
+            (nowhere(503, &[7]), None),
         ];
         for (facts, expected) in rows {
             assert_eq!(without_headers(&facts), expected, "{facts:?}");
@@ -423,17 +431,6 @@ mod tests {
             ),
             (1, 2, 1, 0)
         );
-    }
-
-    #[test]
-    fn a_request_without_a_start_is_not_counted() {
-        let mut world = world();
-        let requests = world.controller.requests();
-        let context = world.skip_headers();
-        world.headers(context, ok(ADDRESS), false);
-        world.end(context, ok(ADDRESS));
-        world.run(10 * SECOND);
-        assert_eq!(world.controller.requests(), requests);
     }
 
     /// Golden: what each kind of request costs in host calls.

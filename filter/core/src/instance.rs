@@ -42,8 +42,13 @@ impl Instance {
         }
     }
 
-    /// A context was made: a root when it has no parent, else a request of that root.
-    pub fn on_context_create(&mut self, context: ContextId, parent: Option<ContextId>) {
+    /// A context was made: a root when it has no parent, else a request of that root, which begins now.
+    pub fn on_context_create(
+        &mut self,
+        context: ContextId,
+        parent: Option<ContextId>,
+        clock: &mut impl Clock,
+    ) {
         let Some(parent) = parent else {
             self.roots.add(context);
             return;
@@ -53,7 +58,7 @@ impl Instance {
         };
         let room = self.requests.len() < STREAMS && self.requests.try_reserve(1).is_ok();
         if room {
-            let stream = Stream::New;
+            let stream = Stream::start(clock);
             self.requests.insert(context, Request { agent, stream });
         } else if let Some(agent) = self.roots.agent_mut(agent) {
             agent.recorder.counters.bump(FilterCounter::Unrecorded);
@@ -74,13 +79,6 @@ impl Instance {
     /// The answer to a call, whichever context it came to.
     pub fn on_reply(&mut self, token: CallToken, reply: Reply, host: &mut impl Host) {
         self.roots.on_reply(token, reply, host);
-    }
-
-    /// Request headers passed this filter.
-    pub fn on_request_headers(&mut self, context: ContextId, clock: &mut impl Clock) {
-        if let Some(request) = self.requests.get_mut(&context) {
-            request.stream.on_request_headers(clock);
-        }
     }
 
     /// Response headers passed this filter; `end` when nothing follows them.

@@ -94,8 +94,7 @@ impl Calls for Host {
 
 fn request(instance: &mut Instance, context: u32, host: &mut Host) {
     let context = ContextId(context);
-    instance.on_context_create(context, Some(ContextId(1)));
-    instance.on_request_headers(context, host);
+    instance.on_context_create(context, Some(ContextId(1)), host);
     instance.on_response_headers(context, false, host);
     instance.on_done(context, host);
 }
@@ -109,7 +108,7 @@ fn an_ordinary_request_allocates_nothing() {
     for route in ["false", "true"] {
         let mut instance = Instance::new(Limits::DEFAULT);
         let config = format!(r#"{{"gateway":"g","cluster":"c","policy":{{"route":{route}}}}}"#);
-        instance.on_context_create(ContextId(1), None);
+        instance.on_context_create(ContextId(1), None, &mut host);
         instance.on_configure(ContextId(1), config.as_bytes(), &mut host);
         let addresses: [&[u8]; 3] = [b"10.0.0.1:80", b"10.0.0.2:80", b"[fd00::1]:8080"];
         let mut context = 1;

@@ -70,7 +70,7 @@ impl World {
     pub(crate) fn add_root(&mut self, config: &str) -> ContextId {
         let root = self.context();
         self.host.current = root;
-        self.instance.on_context_create(root, None);
+        self.instance.on_context_create(root, None, &mut self.host);
         self.instance
             .on_configure(root, config.as_bytes(), &mut self.host);
         self.roots.push(root);
@@ -90,16 +90,8 @@ impl World {
     pub(crate) fn start(&mut self) -> ContextId {
         let context = self.context();
         let root = *self.roots.last().unwrap();
-        self.instance.on_context_create(context, Some(root));
-        self.instance.on_request_headers(context, &mut self.host);
-        context
-    }
-
-    /// A request whose request-headers callback never comes.
-    pub(crate) fn skip_headers(&mut self) -> ContextId {
-        let context = self.context();
-        let root = *self.roots.last().unwrap();
-        self.instance.on_context_create(context, Some(root));
+        self.instance
+            .on_context_create(context, Some(root), &mut self.host);
         context
     }
 
