@@ -24,6 +24,7 @@ mod number {
     pub(super) const STATUS_NOT_FOUND: u32 = 1;
     pub(super) const STATUS_EMPTY: u32 = 7;
     pub(super) const ACTION_CONTINUE: u32 = 0;
+    pub(super) const MAP_RESPONSE_HEADERS: u32 = 2;
     pub(super) const MAP_HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
 }
 
@@ -306,10 +307,19 @@ impl HostCalls {
         })
     }
 
+    /// The status of the response whose headers are passing.
+    pub(crate) fn response_status(&mut self) -> Option<u64> {
+        let status = self.header(number::MAP_RESPONSE_HEADERS, ":status")?;
+        std::str::from_utf8(status).ok()?.parse().ok()
+    }
+
     /// A header of the answer to an HTTP call.
     pub(crate) fn call_header(&mut self, name: &str) -> Option<&[u8]> {
+        self.header(number::MAP_HTTP_CALL_RESPONSE_HEADERS, name)
+    }
+
+    fn header(&mut self, map: u32, name: &str) -> Option<&[u8]> {
         self.answered(|value, size| {
-            let map = number::MAP_HTTP_CALL_RESPONSE_HEADERS;
             // SAFETY: key and out pointers are valid for the call.
             unsafe { proxy_get_header_map_value(map, name.as_ptr(), name.len(), value, size) }
         })

@@ -39,6 +39,10 @@ impl Attributes for Envoy<'_> {
         self.0.property(b"upstream\0address")
     }
 
+    fn status(&mut self) -> Option<u64> {
+        self.0.response_status()
+    }
+
     fn code(&mut self) -> Option<u64> {
         self.number(b"response\0code")
     }

@@ -19,6 +19,8 @@ use crate::{
 pub trait Attributes: Clock + Names {
     /// `upstream.address`, of the last attempt.
     fn address(&mut self) -> Option<&[u8]>;
+    /// `:status` of the response whose headers are passing. Cheaper than the attribute.
+    fn status(&mut self) -> Option<u64>;
     /// `response.code`.
     fn code(&mut self) -> Option<u64>;
     /// `response.flags`.
@@ -98,7 +100,7 @@ impl Found {
             let flags = host.flags();
             return Self::by_cluster(flags.failure()?, flags, host, recorder);
         };
-        let code = host.code();
+        let code = host.status();
         let flags = if may_be_local(code, end) {
             host.flags()
         } else {
@@ -444,13 +446,13 @@ mod tests {
             world.end(context, facts.clone());
             world.host.reads.join(" ")
         };
-        let ordinary = "clock clock address code attempts flags";
+        let ordinary = "clock clock address status attempts flags";
         assert_eq!(reads(&ok(ADDRESS), false), ordinary);
         assert_eq!(
             reads(&ok(ADDRESS), true),
-            "clock clock address code flags attempts"
+            "clock clock address status flags attempts"
         );
-        let failed = "clock clock address code flags attempts flags";
+        let failed = "clock clock address status flags attempts flags";
         assert_eq!(reads(&facts(503, &[6]), false), failed);
         let direct = "clock clock address flags";
         assert_eq!(reads(&nowhere(200, &[]), false), direct);

@@ -61,6 +61,9 @@ impl Attributes for Host {
     fn address(&mut self) -> Option<&[u8]> {
         Some(self.address)
     }
+    fn status(&mut self) -> Option<u64> {
+        Some(200)
+    }
     fn code(&mut self) -> Option<u64> {
         Some(200)
     }

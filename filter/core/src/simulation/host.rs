@@ -91,6 +91,11 @@ impl Attributes for FakeHost {
         self.facts.address.as_deref().map(str::as_bytes)
     }
 
+    fn status(&mut self) -> Option<u64> {
+        self.reads.push("status");
+        self.facts.code
+    }
+
     fn code(&mut self) -> Option<u64> {
         self.reads.push("code");
         self.facts.code
