@@ -1,5 +1,5 @@
-//! Compiles the filter for wasm, cuts its exports to what is implemented and puts the module where
-//! `src/embedded.rs` includes it.
+//! Compiles the filter for wasm, makes Envoy's and Kong's module of it and puts them where `src/embedded.rs` includes
+//! them.
 //!
 //! The inner build has a target directory of its own (cargo's lock on the outer one is held while this runs) and
 //! nothing of the outer build's flags and wrappers, so that the module's bytes depend on its sources and the
@@ -23,6 +23,8 @@ use sha2::{Digest, Sha256};
 
 #[path = "build/exports.rs"]
 mod exports;
+
+use exports::Host;
 
 const TARGET: &str = "wasm32-wasip1";
 const PACKAGE: &str = "gaugeway-filter";
@@ -76,13 +78,18 @@ fn run() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     check_target()?;
     let built = fs::read(compile(&root, &out)?)?;
-    let module = exports::trim(&built)?;
-    let mut sha256 = String::new();
-    for byte in Sha256::digest(&module) {
-        write!(sha256, "{byte:02x}")?;
+    for (host, file, variable) in [
+        (Host::Envoy, "gaugeway-envoy.wasm", "GAUGEWAY_ENVOY_SHA256"),
+        (Host::Kong, "gaugeway-kong.wasm", "GAUGEWAY_KONG_SHA256"),
+    ] {
+        let module = exports::cut(&built, host)?;
+        let mut sha256 = String::new();
+        for byte in Sha256::digest(&module) {
+            write!(sha256, "{byte:02x}")?;
+        }
+        fs::write(out.join(file), module)?;
+        println!("cargo:rustc-env={variable}={sha256}");
     }
-    fs::write(out.join("gaugeway-envoy.wasm"), module)?;
-    println!("cargo:rustc-env=GAUGEWAY_ENVOY_SHA256={sha256}");
     Ok(())
 }
 

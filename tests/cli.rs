@@ -180,6 +180,46 @@ fn the_module_is_the_same_however_it_is_asked_for() {
 }
 
 #[test]
+fn kongs_module_comes_with_what_kong_reads_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("made/for/it");
+    let written = gaugeway(&[
+        "filter",
+        "--host",
+        "kong",
+        "--output",
+        made.to_str().unwrap(),
+    ]);
+    assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
+    let mut names: Vec<_> = fs::read_dir(&made)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["gaugeway.meta.json", "gaugeway.wasm"]);
+    let module = fs::read(made.join("gaugeway.wasm")).unwrap();
+    assert_eq!(
+        gaugeway(&["filter", "--host=kong", "--output=-"]).stdout,
+        module
+    );
+    let sum = stdout(&gaugeway(&["filter", "--host=kong", "--sha256"]));
+    assert_ne!(sum, stdout(&gaugeway(&["filter", "--sha256"])));
+    let meta = fs::read(made.join("gaugeway.meta.json")).unwrap();
+    let meta: serde_json::Value = serde_json::from_slice(&meta).unwrap();
+    assert_eq!(meta["config_schema"]["type"], "object");
+
+    let envoys = gaugeway(&["filter", "--output", made.to_str().unwrap()]);
+    assert_eq!(envoys.status.code(), Some(0), "{}", stderr(&envoys));
+    assert_eq!(
+        fs::read(made.join("gaugeway.wasm")).unwrap(),
+        gaugeway(&["filter", "--output=-"]).stdout
+    );
+    let single = gaugeway(&["filter", "--host=kong", "--output=gaugeway.wasm"]);
+    assert_eq!(single.status.code(), Some(1));
+    assert!(stderr(&single).contains("name the directory"));
+}
+
+#[test]
 fn tokens_are_made_of_keys_that_it_makes() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key");

@@ -27,8 +27,8 @@ pub struct Config {
     pub recording: RecordingPolicy,
     /// Bounds of what is kept.
     pub series: SeriesLimits,
-    /// The module that the wasm port serves.
-    pub filter_module: &'static [u8],
+    /// The modules that the wasm port serves.
+    pub filter_modules: &'static [&'static [u8]],
     /// Shows `kong_upstream_latency_ms` as well, for dashboards and autoscalers made for Kong's operator.
     pub kong_metric: bool,
     /// Version of this program, for people and metrics.

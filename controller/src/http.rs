@@ -1,4 +1,4 @@
-//! The three HTTP servers: filters port (mapping, reports), wasm port (the module), metrics port (scrapes, probes).
+//! The three HTTP servers: filters port (mapping, reports), wasm port (the modules), metrics port (scrapes, probes).
 //!
 //! Invariants: every wait on a peer has an end, every size a bound, every refusal one line of text that says what to
 //! do and a count under a label from a closed set; a refused call has changed nothing.
@@ -15,4 +15,4 @@ pub(crate) use filters::Filters;
 pub(crate) use metrics::Metrics;
 pub use refusal::rejection_reasons;
 pub(crate) use server::{Port, Server};
-pub(crate) use wasm::Module;
+pub(crate) use wasm::Modules;

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::{
     auth::Verifier,
     config::{Config, Source, Tokens},
-    http::{Filters, Metrics, Module, Port, Server},
+    http::{Filters, Metrics, Modules, Port, Server},
     ledger::{self, LedgerConfig, LedgerHandle},
     mapping::{self, Feed, MappingHandle},
     source::{
@@ -87,7 +87,7 @@ impl Controller {
         let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
         let ledger = start_ledger(&config, &mapping, &telemetry).await?;
         let source = start_source(&config.source, feed, &telemetry).await?;
-        let module = Module::new(config.filter_module);
+        let modules = Modules::new(config.filter_modules);
         let calls = Filters::new(
             mapping.clone(),
             ledger.clone(),
@@ -101,13 +101,13 @@ impl Controller {
             telemetry: Arc::clone(&telemetry),
             source: source.state.clone(),
             version: config.version,
-            module_path: module.path(),
+            module_paths: modules.paths(),
         };
-        log_start(&config, &ports, &module);
+        log_start(&config, &ports, &modules);
         Ok(Self {
             servers: vec![
                 (filters, calls.router()),
-                (wasm, module.router(telemetry)),
+                (wasm, modules.router(telemetry)),
                 (metrics, scrapes.router()),
             ],
             ports,
@@ -237,13 +237,13 @@ fn wall_clock() -> UnixNanos {
     UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn log_start(config: &Config, ports: &Ports, module: &Module) {
+fn log_start(config: &Config, ports: &Ports, modules: &Modules) {
     info!(
         version = config.version,
         filters = %ports.filters,
         wasm = %ports.wasm,
         metrics = %ports.metrics,
-        module = module.path(),
+        modules = modules.paths(),
         "listening"
     );
     if config.tokens == Tokens::Insecure {

@@ -1,5 +1,6 @@
 //! The proxy-wasm ABI 0.2.1: entry points, imports, and the memory that host calls answer through. The only file with
 //! `unsafe` code.
+//! Kong's entry points are in `kong`.
 //!
 //! Not the `proxy-wasm` SDK's: its dispatcher panics on contexts it does not know, its host calls on statuses they do
 //! not expect, and linking it keeps all of the ABI in the module (24 KiB and 16 imports), whether used or not.
@@ -17,6 +18,8 @@ use std::{
 };
 
 use crate::callbacks;
+
+mod kong;
 
 /// Numbers of the ABI that this filter uses. Source: proxy-wasm/spec, abi-versions/v0.2.1.
 mod number {

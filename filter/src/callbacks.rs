@@ -1,4 +1,6 @@
-//! Hands the ABI's events to the one [`Instance`] of this VM.
+//! Hands the ABI's events to the one [`Instance`] of this VM: Envoy's here, Kong's in [`kong`].
+
+pub(crate) mod kong;
 
 use std::{cell::RefCell, mem::ManuallyDrop};
 
@@ -11,7 +13,7 @@ use gaugeway_wire::{Nanos, limits::REPORT_ANSWER_BYTES};
 
 use crate::{
     abi::{Buffer, HostCalls},
-    host::Envoy,
+    host::{Envoy, Gateway},
 };
 
 /// Between two ticks of a root. Decides how soon a new key is asked for; a tick without work costs microseconds.
@@ -33,9 +35,9 @@ fn with(act: impl FnOnce(&mut Instance)) {
 }
 
 /// Runs a callback that calls the host, and counts the calls that failed.
-fn with_host(calls: &mut HostCalls, act: impl FnOnce(&mut Instance, &mut Envoy<'_>)) {
+fn with_host(calls: &mut HostCalls, act: impl FnOnce(&mut Instance, &mut Gateway<'_, Envoy>)) {
     with(|instance| {
-        act(instance, &mut Envoy(calls));
+        act(instance, &mut Gateway::new(calls));
         if calls.errors > 0 {
             instance.on_host_errors(calls.errors);
         }
@@ -50,11 +52,7 @@ pub(crate) fn on_context_create(calls: &mut HostCalls, context: u32, parent: u32
 }
 
 pub(crate) fn on_configure(calls: &mut HostCalls, context: u32, size: usize) {
-    // One byte over the bound tells it from one that just fits.
-    let most = size.min(CONFIGURATION_BYTES + 1);
-    let json = calls
-        .buffer(Buffer::PluginConfiguration, most)
-        .unwrap_or_default();
+    let json = configuration(calls, size);
     calls.set_tick_period(TICK_MS);
     with_host(calls, |instance, host| {
         instance.on_configure(ContextId(context), &json, host);
@@ -85,6 +83,23 @@ pub(crate) fn on_http_call_response(
     has_headers: bool,
     body_size: usize,
 ) {
+    let reply = reply(calls, has_headers, body_size);
+    with_host(calls, |instance, host| {
+        instance.on_reply(CallToken(token), reply, host);
+    });
+}
+
+/// The configuration of the root that is being configured.
+fn configuration(calls: &mut HostCalls, size: usize) -> Vec<u8> {
+    // One byte over the bound tells it from one that just fits.
+    let most = size.min(CONFIGURATION_BYTES + 1);
+    calls
+        .buffer(Buffer::PluginConfiguration, most)
+        .unwrap_or_default()
+}
+
+/// The answer to an HTTP call. A call that failed has no headers.
+fn reply(calls: &mut HostCalls, has_headers: bool, body_size: usize) -> Reply {
     let mut reply = Reply::default();
     if has_headers {
         reply.status = calls.call_header(":status").and_then(number);
@@ -98,9 +113,7 @@ pub(crate) fn on_http_call_response(
             .buffer(Buffer::HttpCallResponseBody, most)
             .unwrap_or_default();
     }
-    with_host(calls, |instance, host| {
-        instance.on_reply(CallToken(token), reply, host);
-    });
+    reply
 }
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {

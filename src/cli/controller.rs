@@ -19,7 +19,10 @@ use super::{
     runtime,
     values::{self, Labels},
 };
-use crate::{embedded::ENVOY_MODULE, logging::LogArgs};
+use crate::{
+    embedded::{ENVOY_MODULE, KONG_MODULE},
+    logging::LogArgs,
+};
 
 /// How often the key file is looked at.
 const KEY_POLL: Duration = Duration::from_secs(1);
@@ -234,7 +237,7 @@ impl ControllerArgs {
                 max: self.series.max_series,
                 expiry: self.series.series_expiry,
             },
-            filter_module: ENVOY_MODULE,
+            filter_modules: &[ENVOY_MODULE, KONG_MODULE],
             kong_metric: self.series.kong_metric,
             version: env!("CARGO_PKG_VERSION"),
             http: HttpLimits::default(),

@@ -1,40 +1,98 @@
 //! `gaugeway filter`.
 
-use std::process::ExitCode;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
 
 use super::output::{Output, out};
-use crate::embedded::{ENVOY_MODULE, ENVOY_MODULE_SHA256};
+use crate::embedded::{
+    ENVOY_MODULE, ENVOY_MODULE_SHA256, KONG_FILTER, KONG_META, KONG_MODULE, KONG_MODULE_SHA256,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   gaugeway filter --output gaugeway.wasm
   gaugeway filter --output - | sha256sum
-  gaugeway filter --sha256
+  gaugeway filter --host kong --output /usr/local/kong/wasm
+  gaugeway filter --host kong --sha256
 
-The controller serves the same bytes at http://WASM-PORT/v1/filter/<sha256>.wasm.";
+Kong's module goes into the directory that its wasm_filters_path names, together with gaugeway.meta.json.
+The controller serves the same modules at http://WASM-PORT/v1/filter/<sha256>.wasm.";
 
-/// Write the filter's module, or say its SHA-256.
+/// Write the filter's module for a gateway, or say its SHA-256.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[group(required = true, multiple = false)]
 pub(crate) struct FilterArgs {
-    /// Write the module to FILE, or to standard output with `-`.
-    #[arg(long, short, value_name = "FILE")]
+    /// The gateway that it is for. Neither runs the other's.
+    #[arg(long, value_name = "HOST", value_enum, default_value = "envoy")]
+    host: Host,
+    #[command(flatten)]
+    what: What,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// Write to PATH: for Envoy a file, or a directory that gets gaugeway.wasm; for Kong a directory, made if need be,
+    /// that gets gaugeway.wasm and gaugeway.meta.json. `-` is standard output, for the module alone.
+    #[arg(long, short, value_name = "PATH")]
     output: Option<Output>,
     /// Print the module's SHA-256, lowercase hex.
     #[arg(long)]
     sha256: bool,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Host {
+    /// Envoy, also under Istio and Envoy Gateway.
+    Envoy,
+    /// Kong 3.4 to 3.9 with WasmX.
+    Kong,
+}
+
+impl Host {
+    const fn module(self) -> (&'static [u8], &'static str) {
+        match self {
+            Self::Envoy => (ENVOY_MODULE, ENVOY_MODULE_SHA256),
+            Self::Kong => (KONG_MODULE, KONG_MODULE_SHA256),
+        }
+    }
+}
+
 impl FilterArgs {
     pub(super) fn run(self) -> Result<ExitCode> {
-        match self.output {
-            Some(output) => output.write_binary(ENVOY_MODULE)?,
-            None => out(format!("{ENVOY_MODULE_SHA256}\n").as_bytes())?,
+        let (module, sha256) = self.host.module();
+        match (self.what.output, self.host) {
+            (None, _) => out(format!("{sha256}\n").as_bytes())?,
+            (Some(Output::File(path)), Host::Kong) => write_for_kong(&path)?,
+            (Some(Output::File(path)), Host::Envoy) if path.is_dir() => {
+                Output::File(file(&path, "wasm")).write_binary(module)?;
+            }
+            (Some(output), _) => output.write_binary(module)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The schema first: Kong refuses configurations of a module that it finds without one.
+fn write_for_kong(directory: &Path) -> Result<()> {
+    if directory.extension().is_some_and(|end| end == "wasm") {
+        bail!(
+            "{} is no directory: Kong needs two files, gaugeway.wasm and gaugeway.meta.json; name the directory for them",
+            directory.display()
+        );
+    }
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    Output::File(file(directory, "meta.json")).write(KONG_META.as_bytes())?;
+    Output::File(file(directory, "wasm")).write_binary(KONG_MODULE)
+}
+
+fn file(directory: &Path, end: &str) -> PathBuf {
+    directory.join(format!("{KONG_FILTER}.{end}"))
 }

@@ -46,7 +46,7 @@ pub(crate) struct Metrics {
     pub(crate) source: SourceState,
     pub(crate) version: &'static str,
     /// Path of the filter's module on the wasm port.
-    pub(crate) module_path: String,
+    pub(crate) module_paths: String,
 }
 
 impl Metrics {
@@ -140,10 +140,10 @@ async fn index(State(state): State<Arc<Metrics>>) -> Response<Body> {
          <li><a href=metrics>/metrics</a>: upstream latency per Service, and the controller's own metrics\
          <li><a href=healthz>/healthz</a>: the process runs\
          <li><a href=readyz>/readyz</a>: {synced}\
-         </ul><p>Ledger: {durability}.<p>The wasm port serves <code>{module}</code>.\n",
+         </ul><p>Ledger: {durability}.<p>The wasm port serves <code>{modules}</code>.\n",
         version = state.version,
         durability = escape(&state.durability()),
-        module = state.module_path,
+        modules = state.module_paths,
     );
     let mut response = Response::new(Body::from(page));
     let html = HeaderValue::from_static("text/html; charset=utf-8");

@@ -16,33 +16,48 @@ use sha2::{Digest as _, Sha256};
 use super::refusal::{Path, Reason, Refusal};
 use crate::{auth::to_hex, telemetry::Telemetry};
 
-/// The module with its name.
+/// One module with its name.
 #[derive(Clone, Debug)]
-pub(crate) struct Module {
+struct Module {
     bytes: Bytes,
     sha256: String,
 }
 
+/// All modules, one per kind of gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Modules(Vec<Module>);
+
 struct Wasm {
-    module: Module,
+    modules: Modules,
     telemetry: Arc<Telemetry>,
 }
 
-impl Module {
-    pub(crate) fn new(bytes: &'static [u8]) -> Self {
-        Self {
+impl Modules {
+    pub(crate) fn new(modules: &[&'static [u8]]) -> Self {
+        let module = |bytes: &&'static [u8]| Module {
             bytes: Bytes::from_static(bytes),
             sha256: to_hex(&Sha256::digest(bytes)),
-        }
+        };
+        Self(modules.iter().map(module).collect())
     }
 
-    pub(crate) fn path(&self) -> String {
-        format!("/v1/filter/{}.wasm", self.sha256)
+    /// Where they are, for people.
+    pub(crate) fn paths(&self) -> String {
+        let paths = self
+            .0
+            .iter()
+            .map(|m| format!("/v1/filter/{}.wasm", m.sha256));
+        paths.collect::<Vec<_>>().join(" and ")
+    }
+
+    fn find(&self, file: &str) -> Option<&Module> {
+        let sha256 = file.strip_suffix(".wasm")?;
+        self.0.iter().find(|module| module.sha256 == sha256)
     }
 
     pub(crate) fn router(self, telemetry: Arc<Telemetry>) -> Router {
         let state = Wasm {
-            module: self,
+            modules: self,
             telemetry,
         };
         Router::new()
@@ -55,7 +70,7 @@ impl Module {
 impl Wasm {
     fn refuse(&self, path: Path, reason: Reason) -> Response<Body> {
         self.telemetry.reject(path, reason);
-        let text = format!("this port serves GET {}", self.module.path());
+        let text = format!("this port serves GET {}", self.modules.paths());
         Refusal::new(StatusCode::NOT_FOUND, reason, text).into_response()
     }
 }
@@ -69,11 +84,11 @@ async fn module(
     Param(file): Param<String>,
     request: HeaderMap,
 ) -> Response<Body> {
-    if file.strip_suffix(".wasm") != Some(&wasm.module.sha256) {
+    let Some(module) = wasm.modules.find(&file) else {
         return wasm.refuse(Path::Filter, Reason::UnknownModule);
-    }
+    };
     wasm.telemetry.answered(Path::Filter);
-    let etag = format!("\"{}\"", wasm.module.sha256);
+    let etag = format!("\"{}\"", module.sha256);
     let held = request
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -83,7 +98,7 @@ async fn module(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        Response::new(Body::from(wasm.module.bytes.clone()))
+        Response::new(Body::from(module.bytes.clone()))
     };
     let headers = response.headers_mut();
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");

@@ -10,8 +10,8 @@ use gaugeway_wire::{
 use sha2::{Digest as _, Sha256};
 
 use crate::scene::{
-    CART, GATEWAY, MODULE, OTHER, Scene, VM, definition, encoded, exchange, post, report,
-    report_call, subscribe, target,
+    CART, GATEWAY, MODULE, OTHER, OTHER_MODULE, Scene, VM, definition, encoded, exchange, post,
+    report, report_call, subscribe, target,
 };
 
 #[tokio::test]
@@ -93,14 +93,22 @@ async fn one_gateways_token_cannot_report_for_anothers_services() {
 }
 
 #[tokio::test]
-async fn the_module_is_served_by_its_sum_forever() {
+async fn each_module_is_served_by_its_sum_forever() {
     let scene = Scene::start().await;
     let client = Client::new(scene.ports.wasm);
-    let sum: String = Sha256::digest(MODULE)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let path = format!("/v1/filter/{sum}.wasm");
+    let path_of = |module: &[u8]| {
+        let sum: String = Sha256::digest(module)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        format!("/v1/filter/{sum}.wasm")
+    };
+    let path = path_of(MODULE);
+    let other = client
+        .send(Request::get(&path_of(OTHER_MODULE)))
+        .await
+        .unwrap();
+    assert_eq!((other.status, &*other.body), (200, OTHER_MODULE));
     let answer = client.send(Request::get(&path)).await.unwrap();
     assert_eq!((answer.status, &*answer.body), (200, MODULE));
     assert_eq!(answer.headers["content-type"], "application/wasm");

@@ -31,6 +31,7 @@ use tokio::{
 
 /// Any bytes do: nothing here runs the module.
 pub(crate) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+pub(crate) const OTHER_MODULE: &[u8] = b"\0asm\x01\0\0\0\0\x02\x01x";
 pub(crate) const GATEWAY: &str = "shop/edge";
 pub(crate) const OTHER: &str = "bank/edge";
 /// Endpoint of Service `shop/cart`, which only [`GATEWAY`] routes to.
@@ -303,7 +304,7 @@ fn config(manifests: PathBuf, key: PathBuf) -> Config {
             max: 1000,
             expiry: Duration::from_secs(300),
         },
-        filter_module: MODULE,
+        filter_modules: &[MODULE, OTHER_MODULE],
         kong_metric: false,
         version: "0.0.0",
         http: HttpLimits::default(),

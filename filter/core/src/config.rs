@@ -26,7 +26,7 @@ pub struct Config {
     pub host: Gateway,
     /// This gateway.
     pub gateway: GatewayName,
-    /// The host's name for the controller.
+    /// The host's name for the controller: Envoy's cluster, Kong's `HOST:PORT`.
     pub cluster: String,
     /// `:authority` of calls to it.
     pub authority: String,
@@ -34,6 +34,33 @@ pub struct Config {
     pub token: String,
     /// In force until the controller tells another.
     pub policy: Policy,
+    /// What requests belong to that nothing else tells of.
+    pub identity: Identity,
+    /// Kong: what it ends itself after so long, it ends because the time is up.
+    pub timeout: Nanos,
+}
+
+/// Kong's default time-outs (connect, write, read), all 60 s.
+const TIMEOUT: Nanos = Nanos::from_millis(60_000);
+
+/// What the configuration of one root says of the requests that it sees; empty where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Namespace of the route, and of the Service unless that is given with its own.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+    /// Name of the route.
+    pub route: String,
+}
+
+impl Identity {
+    /// The Service as a mapping names a cluster: `namespace/service`.
+    #[must_use]
+    pub fn cluster(&self) -> Option<String> {
+        let known = !self.namespace.is_empty() && !self.service.is_empty();
+        known.then(|| format!("{}/{}", self.namespace, self.service))
+    }
 }
 
 /// Why a configuration cannot be used.
@@ -53,13 +80,28 @@ pub enum ConfigError {
 #[derive(Deserialize)]
 struct RawConfig {
     gateway: String,
-    cluster: String,
+    #[serde(default)]
+    cluster: Option<String>,
+    #[serde(default)]
+    controller: Option<String>,
     #[serde(default)]
     authority: Option<String>,
     #[serde(default)]
     token: Option<String>,
     #[serde(default)]
     policy: RawPolicy,
+    #[serde(default)]
+    identity: RawIdentity,
+    #[serde(default)]
+    timeout_ms: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawIdentity {
+    namespace: Option<String>,
+    service: Option<String>,
+    route: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -85,13 +127,18 @@ impl Config {
         let illegal = "must be 1 to 512 printable ASCII characters without spaces";
         let gateway = GatewayName::try_new(&raw.gateway)
             .map_err(|_| ConfigError::Value("gateway", illegal))?;
-        let cluster = text("cluster", raw.cluster)?;
-        if cluster.is_empty() {
-            return Err(ConfigError::Value(
+        let cluster = match host {
+            Gateway::Envoy => address(
                 "cluster",
+                raw.cluster,
                 "must name the host's cluster of the controller",
-            ));
-        }
+            ),
+            Gateway::Kong => address(
+                "controller",
+                raw.controller,
+                "must be the controller's HOST:PORT",
+            ),
+        }?;
         Ok(Self {
             host,
             gateway,
@@ -102,12 +149,28 @@ impl Config {
             )?,
             token: text("token", raw.token.unwrap_or_default())?,
             policy: raw.policy.check()?,
+            identity: raw.identity.check()?,
+            timeout: raw
+                .timeout_ms
+                .map_or(TIMEOUT, |ms| Nanos::from_millis(ms.into())),
         })
     }
 
     /// Whether another configuration reports as the same gateway to the same controller.
     pub(crate) fn is_same_agent(&self, other: &Self) -> bool {
         self.gateway == other.gateway && self.cluster == other.cluster
+    }
+}
+
+/// Where the controller is.
+fn address(
+    name: &'static str,
+    value: Option<String>,
+    illegal: &'static str,
+) -> Result<String, ConfigError> {
+    match text(name, value.unwrap_or_default())? {
+        empty if empty.is_empty() => Err(ConfigError::Value(name, illegal)),
+        value => Ok(value),
     }
 }
 
@@ -121,6 +184,16 @@ fn text(name: &'static str, value: String) -> Result<String, ConfigError> {
             name,
             "must be at most 512 printable ASCII characters without spaces",
         ))
+    }
+}
+
+impl RawIdentity {
+    fn check(self) -> Result<Identity, ConfigError> {
+        Ok(Identity {
+            namespace: text("identity.namespace", self.namespace.unwrap_or_default())?,
+            service: text("identity.service", self.service.unwrap_or_default())?,
+            route: text("identity.route", self.route.unwrap_or_default())?,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use gaugeway_wire::{CodeClass, Outcome, RequestClass, UnixNanos};
 pub use self::flags::Flags;
 use crate::{
     host::{Clock, Names},
-    recorder::{Key, KeyId, Place, Recorder, Sample},
+    recorder::{Key, KeyId, Place, Recorder, Sample, Time},
 };
 
 /// What Envoy tells of a request. Absent is `None`.
@@ -177,14 +177,20 @@ impl Found {
         host: &mut impl Attributes,
         recorder: &mut Recorder,
     ) -> Place {
+        let retries = host.attempts().saturating_sub(1);
         let sample = Sample {
             start,
-            end,
+            // Attempts before the last one are in it, too.
+            time: if retries > 0 && self.outcome.has_latency() {
+                Time::Untold
+            } else {
+                Time::Until(end)
+            },
             class: RequestClass {
                 outcome: self.outcome,
                 code: self.code.map_or(CodeClass::None, CodeClass::of),
             },
-            retries: host.attempts().saturating_sub(1),
+            retries,
         };
         recorder.record(self.key, &sample, host, stays_open)
     }

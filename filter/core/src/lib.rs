@@ -21,6 +21,7 @@ pub mod counters;
 pub mod envoy;
 pub mod host;
 mod instance;
+pub mod kong;
 mod mapping;
 pub mod recorder;
 mod reporter;

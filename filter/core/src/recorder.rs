@@ -21,9 +21,9 @@ use gaugeway_wire::{
     limits::{KEY_BYTES, ROUTE_BYTES},
 };
 
+pub(crate) use self::interned::Interned;
 use self::{
     entries::Current,
-    interned::Interned,
     series::{Owner, SeriesId, SeriesTable},
     tally::Counted,
 };
@@ -78,12 +78,23 @@ const RETRIES: u64 = 1_000;
 pub struct Sample {
     /// When the gateway handed it over for proxying.
     pub start: UnixNanos,
-    /// When its outcome was known.
-    pub end: UnixNanos,
+    /// How long until its outcome was known.
+    pub time: Time,
     /// Its outcome and the class of its code.
     pub class: RequestClass,
     /// Attempts beyond the first.
     pub retries: u64,
+}
+
+/// How long a request took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// From the sample's start until then.
+    Until(UnixNanos),
+    /// The host has measured it.
+    Told(Nanos),
+    /// It cannot be told.
+    Untold,
 }
 
 /// Where a request was counted, to find its series again when it is aborted.
@@ -162,6 +173,11 @@ impl Recorder {
         }
     }
 
+    /// Whether the policy asks for routes.
+    pub(crate) const fn records_route(&self) -> bool {
+        self.record_route
+    }
+
     /// Finds a key, or makes an entry for it.
     #[must_use]
     pub fn locate(&mut self, key: Key<'_>) -> KeyId {
@@ -219,18 +235,19 @@ impl Recorder {
     /// The time that a request took, unless the clock stepped meanwhile.
     fn measure(&mut self, sample: &Sample) -> Counted {
         let outcome = sample.class.outcome;
-        let time = sample
-            .end
-            .since(sample.start)
-            .filter(|&time| time <= Nanos::DAY);
-        let wanted =
-            outcome == Outcome::Cancelled || (outcome.has_latency() && sample.retries == 0);
-        if time.is_none() && wanted {
+        let time = match sample.time {
+            Time::Until(end) => end.since(sample.start),
+            Time::Told(time) => Some(time),
+            Time::Untold => None,
+        };
+        let time = time.filter(|&time| time <= Nanos::DAY);
+        let wanted = outcome == Outcome::Cancelled || outcome.has_latency();
+        if time.is_none() && wanted && sample.time != Time::Untold {
             self.counters.bump(FilterCounter::ClockSteps);
         }
         Counted {
             class: sample.class,
-            latency: Latency::of(outcome, time, sample.retries),
+            latency: Latency::of(outcome, time),
             retries: Some(sample.retries).filter(|n| *n <= RETRIES).unwrap_or(0),
         }
     }

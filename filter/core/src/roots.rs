@@ -33,6 +33,8 @@ struct Root<R> {
     number: u64,
     /// None before its configuration, or when that could not be used.
     agent: Option<AgentId>,
+    /// Its timer runs. One that never ran cannot be relied on.
+    ticked: bool,
     own: R,
 }
 
@@ -74,6 +76,7 @@ impl<R: Clone + Default> Roots<R> {
             let root = Root {
                 number: self.last_number,
                 agent: None,
+                ticked: false,
                 own: R::default(),
             };
             self.roots.insert(context, root);
@@ -162,20 +165,28 @@ impl<R: Clone + Default> Roots<R> {
         self.agents.get_mut(id)
     }
 
-    /// The newest root of an agent.
-    pub(crate) fn driver(&self, agent: AgentId) -> Option<ContextId> {
+    /// The newest root of an agent whose timer runs.
+    fn driver(&self, agent: AgentId) -> Option<ContextId> {
         let of_agent = self
             .roots
             .iter()
-            .filter(|(_, root)| root.agent == Some(agent));
+            .filter(|(_, root)| root.ticked && root.agent == Some(agent));
         of_agent
             .max_by_key(|(_, root)| root.number)
             .map(|(&context, _)| context)
     }
 
-    /// A root's timer. Whether the root drives its agent: ticks of others do nothing for theirs.
+    fn has_roots(&self, agent: AgentId) -> bool {
+        self.roots.values().any(|root| root.agent == Some(agent))
+    }
+
+    /// A root's timer. Whether the root drives its agent: the ticks of others do nothing.
     pub(crate) fn tick(&mut self, context: ContextId, host: &mut impl Host) -> bool {
-        let Some((id, _)) = self.get(context) else {
+        let Some(root) = self.roots.get_mut(&context) else {
+            return false;
+        };
+        root.ticked = true;
+        let (number, Some(id)) = (root.number, root.agent) else {
             return false;
         };
         let drives = self.driver(id) == Some(context);
@@ -183,8 +194,7 @@ impl<R: Clone + Default> Roots<R> {
             agent.recorder.counters.merge(&self.counters.take());
             agent.tick(host);
         }
-        let number = self.roots.get(&context).map(|root| root.number);
-        if self.roots.values().map(|root| root.number).max() == number {
+        if self.roots.values().all(|root| root.number <= number) {
             self.tick_orphans(host);
         }
         drives
@@ -193,7 +203,7 @@ impl<R: Clone + Default> Roots<R> {
     /// An agent whose roots are all gone.
     fn orphan(&self) -> Option<AgentId> {
         let mut ids = self.agents.iter().map(|(id, _)| id);
-        ids.find(|&id| self.driver(id).is_none())
+        ids.find(|&id| !self.has_roots(id))
     }
 
     /// Agents whose roots are all gone report what they still have through another root; then they go.
@@ -221,16 +231,13 @@ impl<R: Clone + Default> Roots<R> {
         }
     }
 
-    /// A root is gone. The last one of an agent has it report what there is.
-    pub(crate) fn remove(&mut self, context: ContextId, host: &mut impl Host) {
-        let agent = self.get(context).map(|(agent, _)| agent);
-        self.roots.remove(&context);
-        if let Some(id) = agent
-            && self.driver(id).is_none()
-            && let Some(agent) = self.agents.get_mut(id)
-        {
-            agent.flush(host);
+    /// A root is gone. Returns its agent when it was the last one of that.
+    pub(crate) fn remove(&mut self, context: ContextId) -> Option<&mut Agent> {
+        let id = self.roots.remove(&context)?.agent?;
+        if self.has_roots(id) {
+            return None;
         }
+        self.agents.get_mut(id)
     }
 
     /// Counts what no agent is there for.

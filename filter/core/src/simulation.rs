@@ -3,7 +3,10 @@
 
 mod controller;
 mod host;
+mod kong;
+mod kong_stories;
 mod laws;
+mod network;
 mod stories;
 mod world;
 

@@ -16,6 +16,15 @@ impl NameId {
     /// Over the bound of the table.
     const OVERFLOW: Self = Self(1);
 
+    /// Itself, unless it stands for names that found no room.
+    pub(crate) fn named(self) -> Self {
+        if self == Self::OVERFLOW {
+            Self::NONE
+        } else {
+            self
+        }
+    }
+
     pub(crate) const fn bits(self) -> u64 {
         self.0 as u64
     }

@@ -205,13 +205,13 @@ impl Tally {
 }
 
 impl Latency {
-    /// What an outcome makes of the time from `start` to the outcome; `None` for the time when the clock stepped.
-    pub(crate) const fn of(outcome: Outcome, time: Option<Nanos>, retries: u64) -> Self {
+    /// What an outcome makes of the time until it; `None` for the time when it cannot be told.
+    pub(crate) const fn of(outcome: Outcome, time: Option<Nanos>) -> Self {
         match (outcome, time) {
             (Outcome::Cancelled, Some(waited)) => Self::Cancelled(waited),
             (outcome, _) if !outcome.has_latency() => Self::None,
-            (_, Some(time)) if retries == 0 => Self::Known(time),
-            _ => Self::Unknown,
+            (_, Some(time)) => Self::Known(time),
+            (_, None) => Self::Unknown,
         }
     }
 }

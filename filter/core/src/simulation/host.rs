@@ -6,6 +6,7 @@ use crate::{
     ContextId,
     envoy::{Attributes, Flags},
     host::{CallToken, Calls, Clock, Entropy, Level, Log, Names, Post},
+    kong::{self, Attribute},
 };
 
 /// A call that the filter made and that was not decided yet.
@@ -28,6 +29,18 @@ pub(crate) struct Facts {
     pub(crate) flags: u64,
     pub(crate) attempts: u64,
     pub(crate) via_upstream: bool,
+    /// What Kong tells.
+    pub(crate) kong: Vec<(Attribute, String)>,
+}
+
+/// Where Kong is in a request: what may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Root,
+    RequestHeaders,
+    ResponseHeaders,
+    Log,
+    Delete,
 }
 
 /// See the module.
@@ -37,6 +50,8 @@ pub(crate) struct FakeHost {
     /// Added at each look at the clock.
     pub(crate) clock_runs: u64,
     pub(crate) facts: Facts,
+    /// Kong's.
+    pub(crate) phase: Phase,
     /// The context whose callback runs.
     pub(crate) current: ContextId,
     pub(crate) outgoing: Vec<Outgoing>,
@@ -54,6 +69,7 @@ impl FakeHost {
             now: 1_700_000_000_000_000_000,
             clock_runs: 0,
             facts: Facts::default(),
+            phase: Phase::Root,
             current: ContextId(0),
             outgoing: Vec::new(),
             refuse_calls: false,
@@ -114,6 +130,22 @@ impl Attributes for FakeHost {
     fn is_via_upstream(&mut self) -> bool {
         self.reads.push("details");
         self.facts.via_upstream
+    }
+}
+
+impl kong::Attributes for FakeHost {
+    /// Panics where Kong's worker would die.
+    fn read(&mut self, attribute: Attribute) -> Option<&[u8]> {
+        let legal = match self.phase {
+            Phase::Root | Phase::Delete => false,
+            Phase::RequestHeaders => attribute.is_kong(),
+            Phase::ResponseHeaders | Phase::Log => !attribute.is_kong(),
+        };
+        assert!(legal, "{attribute:?} is read in {:?}", self.phase);
+        let path = core::str::from_utf8(attribute.path()).unwrap();
+        self.reads.push(path.split_once('\0').unwrap().1);
+        let told = self.facts.kong.iter().find(|(of, _)| *of == attribute);
+        told.map(|(_, value)| value.as_bytes())
     }
 }
 

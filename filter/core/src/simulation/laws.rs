@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::{
     host::Facts,
-    world::{Fate, TICK, World, ok},
+    network::Fate,
+    world::{TICK, World, ok},
 };
 use crate::Limits;
 
@@ -127,7 +128,7 @@ fn act(
             }
         }
         Event::Ticks(n) => world.run(u64::from(n) * TICK),
-        Event::Fate(fate) => world.fates.push_back(fate),
+        Event::Fate(fate) => world.network.fates.push_back(fate),
         Event::Own(n, service) => world
             .controller
             .own(&address(n), &[&format!("s{service}")], now),
@@ -172,7 +173,7 @@ proptest! {
             act(&mut world, &mut slow, &mut expected, event);
         }
         world.host.refuse_calls = false;
-        world.fates.clear();
+        world.network.fates.clear();
         while !slow.is_empty() {
             act(&mut world, &mut slow, &mut expected, &Event::EndSlow);
         }

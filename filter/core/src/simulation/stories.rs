@@ -5,7 +5,8 @@ use gaugeway_wire::{Outcome, Policy, Schema, TargetKind};
 use super::{
     controller::{outcome, special},
     host::Facts,
-    world::{Fate, World, ok},
+    network::Fate,
+    world::{World, ok},
 };
 use crate::Limits;
 
@@ -43,7 +44,7 @@ fn requests_that_came_before_the_mapping_are_reattributed() {
 fn a_vm_that_never_serves_is_never_heard_of() {
     let mut world = owned(&[(A, "s0")]);
     world.run_seconds(60);
-    assert_eq!(world.calls, 0);
+    assert_eq!(world.network.calls, 0);
 }
 
 #[test]
@@ -136,9 +137,9 @@ fn an_unowned_address_is_unknown_after_the_grace() {
 fn the_grace_does_not_run_while_the_controller_is_away() {
     let mut world = World::new();
     world.request(A, MS);
-    world.fates.extend([Fate::Refused(503); 100]);
+    world.network.fates.extend([Fate::Refused(503); 100]);
     world.run_seconds(60);
-    world.fates.clear();
+    world.network.fates.clear();
     let now = world.host.now;
     world.controller.own(A, &["s0"], now - 120_000 * MS);
     world.run_seconds(30);
@@ -181,7 +182,7 @@ fn a_moved_address_is_split_by_when_requests_began() {
 fn what_gathered_before_a_move_belongs_to_the_previous_owner() {
     let mut world = owned(&[(A, "s0")]);
     world.request(A, MS);
-    world.fates.extend([Fate::Refused(503); 3]);
+    world.network.fates.extend([Fate::Refused(503); 3]);
     world.run_seconds(1);
     let now = world.host.now;
     world.controller.own(A, &["s1"], now);
@@ -319,6 +320,7 @@ fn an_hours_backlog_arrives_whole() {
     world.run_seconds(6);
     let reports = world.controller.reports;
     world
+        .network
         .fates
         .extend(std::iter::repeat_n(Fate::Refused(503), 100_000));
     for _ in 0..3600 {
@@ -332,7 +334,7 @@ fn an_hours_backlog_arrives_whole() {
         world.host.log
     );
     assert_eq!(world.controller.reports, reports);
-    world.fates.clear();
+    world.network.fates.clear();
     world.run_seconds(40);
     assert_eq!(world.controller.service("s0").requests(), 3601);
     assert_eq!(world.controller.service("s1").requests(), 3600);
@@ -358,10 +360,10 @@ fn a_lost_answer_does_not_count_twice() {
     ] {
         world.run_seconds(10);
         world.request(A, MS);
-        world.fates.extend([fate; 4]);
+        world.network.fates.extend([fate; 4]);
         world.run_seconds(60);
     }
-    world.fates.clear();
+    world.network.fates.clear();
     world.run_seconds(60);
     assert_eq!(world.controller.requests(), 5);
     assert_eq!(world.controller.service("s0").requests(), 5);
@@ -549,7 +551,7 @@ fn another_gateways_configuration_leaves_the_rest_to_be_reported() {
     world.request(A, MS);
     world.run_seconds(1);
     world.request(A, MS);
-    world.fates.extend([Fate::Vanished; 2]);
+    world.network.fates.extend([Fate::Vanished; 2]);
     world.add_root(r#"{"gateway":"other","cluster":"c"}"#);
     world.end_root();
     world.run_seconds(90);

@@ -1,29 +1,14 @@
 //! A VM, its host and a controller, and what happens between them.
 
-use std::collections::VecDeque;
-
 use super::{
-    controller::{Controller, status},
+    controller::Controller,
     host::{Facts, FakeHost},
+    network::Network,
 };
 use crate::{
     ContextId, Instance, Limits,
     host::{CallToken, Reply},
 };
-
-/// What becomes of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Delivered,
-    /// The controller gets it, its answer is lost: the filter hears of a time-out.
-    AnswerLost,
-    /// The same, and the filter hears nothing at all.
-    AnswerVanished,
-    /// Never gets there.
-    Refused(u16),
-    /// Never gets there, and the filter hears nothing at all.
-    Vanished,
-}
 
 pub(crate) const TICK: u64 = 100_000_000;
 
@@ -34,12 +19,8 @@ pub(crate) struct World {
     pub(crate) host: FakeHost,
     pub(crate) controller: Controller,
     pub(crate) roots: Vec<ContextId>,
-    /// Fates of the next calls; then all are delivered.
-    pub(crate) fates: VecDeque<Fate>,
-    /// Calls that the controller holds, with the root that made them.
-    waiting: Vec<(CallToken, ContextId, Fate)>,
+    pub(crate) network: Network,
     contexts: u32,
-    pub(crate) calls: u64,
 }
 
 impl World {
@@ -53,10 +34,8 @@ impl World {
             host: FakeHost::new(),
             controller: Controller::new(),
             roots: Vec::new(),
-            fates: VecDeque::new(),
-            waiting: Vec::new(),
+            network: Network::default(),
             contexts: 0,
-            calls: 0,
         };
         world.add_root(config);
         world
@@ -83,7 +62,7 @@ impl World {
         self.host.current = root;
         self.instance.on_done(root, &mut self.host);
         self.deliver();
-        self.waiting.retain(|&(_, of, _)| of != root);
+        self.network.forget(root);
     }
 
     /// A request of the newest root.
@@ -142,39 +121,17 @@ impl World {
     fn deliver(&mut self) {
         while !self.host.outgoing.is_empty() {
             let call = self.host.outgoing.remove(0);
-            self.calls += 1;
-            let fate = self.fates.pop_front().unwrap_or(Fate::Delivered);
-            self.waiting.push((call.token, call.root, fate));
-            match fate {
-                Fate::Vanished => self.waiting.retain(|&(token, ..)| token != call.token),
-                Fate::Refused(code) => self.answer(vec![(call.token, status(code))]),
-                Fate::Delivered | Fate::AnswerLost | Fate::AnswerVanished => {
-                    let answers =
-                        self.controller
-                            .handle(call.token, &call.path, &call.body, self.host.now);
-                    self.answer(answers);
-                }
-            }
+            let now = self.host.now;
+            let answers = self.network.send(&call, &mut self.controller, now);
+            self.answer(answers);
         }
     }
 
     fn answer(&mut self, answers: Vec<(CallToken, Reply)>) {
-        for (token, reply) in answers {
-            let Some(position) = self.waiting.iter().position(|&(of, ..)| of == token) else {
-                continue;
-            };
-            let (_, root, fate) = self.waiting.remove(position);
-            let reply = match fate {
-                Fate::AnswerVanished => continue,
-                Fate::AnswerLost => Reply {
-                    status: Some(504),
-                    ..Reply::default()
-                },
-                _ => reply,
-            };
+        self.network.answer(answers, |root, token, reply| {
             self.host.current = root;
             self.instance.on_reply(token, reply, &mut self.host);
-        }
+        });
     }
 }
 

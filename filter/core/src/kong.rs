@@ -1,0 +1,376 @@
+//! One request in Kong: from its callbacks and attributes to what is counted.
+//!
+//! WasmX, Kong's host for filters, runs: request headers → response headers → log → delete. What is counted:
+//! - **Each try is a sample of its own address**, with the time until its response headers as nginx measured it (from
+//!   the start of connecting, in whole milliseconds). A try that another one followed has the code of its own response,
+//!   if it had one, else `connect_failure`, `reset` or `timeout` (with the time waited) without a code. Every try after
+//!   the first adds one to `retries`, at its own address.
+//! - The tries are counted at the response headers, so that streams count at once. What is not complete in the end is
+//!   `aborted`.
+//! - A client that left before the response headers: seen in the log by code 499, `cancelled`.
+//! - Errors that Kong itself makes (502, 503, 504: no upstream answered) leave an *orphan*: request headers, then delete,
+//!   nothing between, and in delete no attribute can be read. It is counted there, once, with what was known at its
+//!   request headers: at the Kong service if that had to be known, else at the identity that the filter's
+//!   configuration gives. It is a `timeout` (with the time waited) when it took as long as the configuration says that
+//!   time-outs do, else a `reset`. Its code is one of 5xx.
+//! - A request that had no target reaches the log without request headers and is not counted; nor is what Kong or a
+//!   plugin answered without an upstream.
+//!
+//! **What may be read when** decides whether the worker lives: `ngx.*` and `response.code` from the response headers to
+//! the log; `kong.*` in the request headers only, and there only while it decides something; nothing in delete, nothing
+//! in a root. [`Attribute`] has no others.
+
+mod instance;
+mod tries;
+
+use gaugeway_wire::{CodeClass, FilterCounter, Nanos, Outcome, RequestClass, UnixNanos};
+
+pub use self::instance::{Instance, Tick};
+use self::tries::{Column, Places, TRIES};
+use crate::{
+    host::{Clock, Names},
+    recorder::{Key, KeyId, NameId, Place, Recorder, Sample, Time},
+};
+
+/// What is read of a request. All values are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// Addresses, one per try.
+    UpstreamAddress,
+    /// Statuses, one per try.
+    UpstreamStatus,
+    /// Times until the response headers, one per try.
+    HeaderTime,
+    /// Times until the connection, one per try.
+    ConnectTime,
+    /// Times until the end, one per try.
+    ResponseTime,
+    /// `OK` when the whole response was sent.
+    Completion,
+    /// What the client was answered; 499 when it left before.
+    Code,
+    /// Kong's service. In request headers only.
+    Service,
+    /// Kong's route. In request headers only.
+    Route,
+}
+
+impl Attribute {
+    /// All.
+    pub const ALL: [Self; 9] = [
+        Self::UpstreamAddress,
+        Self::UpstreamStatus,
+        Self::HeaderTime,
+        Self::ConnectTime,
+        Self::ResponseTime,
+        Self::Completion,
+        Self::Code,
+        Self::Service,
+        Self::Route,
+    ];
+
+    /// Its path, parts joined by NUL.
+    #[must_use]
+    pub const fn path(self) -> &'static [u8] {
+        match self {
+            Self::UpstreamAddress => b"ngx\0upstream_addr",
+            Self::UpstreamStatus => b"ngx\0upstream_status",
+            Self::HeaderTime => b"ngx\0upstream_header_time",
+            Self::ConnectTime => b"ngx\0upstream_connect_time",
+            Self::ResponseTime => b"ngx\0upstream_response_time",
+            Self::Completion => b"ngx\0request_completion",
+            Self::Code => b"response\0code",
+            Self::Service => b"kong\0service_name",
+            Self::Route => b"kong\0route_name",
+        }
+    }
+
+    /// Whether it goes through Lua, and can be read in request headers only.
+    #[must_use]
+    pub const fn is_kong(self) -> bool {
+        matches!(self, Self::Service | Self::Route)
+    }
+}
+
+/// What Kong tells of a request. Absent is `None`.
+pub trait Attributes: Clock {
+    /// One attribute.
+    fn read(&mut self, attribute: Attribute) -> Option<&[u8]>;
+}
+
+/// Kong's clock has whole milliseconds, but in a form that is off by up to 128 ns.
+#[must_use]
+pub const fn whole_milliseconds(time: UnixNanos) -> UnixNanos {
+    const MILLISECOND: u64 = 1_000_000;
+    let rounded = time.0.saturating_add(MILLISECOND / 2) / MILLISECOND;
+    UnixNanos(rounded.saturating_mul(MILLISECOND))
+}
+
+/// What is known of a request since its request headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Start {
+    at: UnixNanos,
+    /// Of Kong's service and route, where they were read.
+    service: NameId,
+    route: NameId,
+}
+
+/// Names that a request is counted by, as far as they are known; empty where not.
+#[derive(Clone, Copy, Debug)]
+struct Known<'a> {
+    service: &'a str,
+    route: &'a str,
+}
+
+impl Names for Known<'_> {
+    fn cluster(&mut self) -> Option<&[u8]> {
+        Some(self.service.as_bytes()).filter(|name| !name.is_empty())
+    }
+
+    fn route(&mut self) -> Option<&[u8]> {
+        Some(self.route.as_bytes()).filter(|name| !name.is_empty())
+    }
+}
+
+/// One request's state. A request whose request-headers callback never came stays `New` and is not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stream {
+    /// Nothing seen.
+    #[default]
+    New,
+    /// Handed over for proxying.
+    Started(Start),
+    /// Counted, its body is under way.
+    Open(Start, Place),
+    /// Nothing more to count.
+    Done,
+}
+
+/// When the tries are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    /// The last one has just answered.
+    Headers,
+    /// The request ended before that: what the client was answered, and when.
+    Log(Option<u64>, UnixNanos),
+}
+
+/// Written by nginx where the client had left.
+const CLIENT_LEFT: u64 = 499;
+/// Written by nginx where an upstream did not answer in time.
+const TIMED_OUT: u64 = 504;
+
+impl Stream {
+    /// The request-headers callback.
+    fn on_request_headers(&mut self, start: Start) {
+        if *self == Self::New {
+            *self = Self::Started(start);
+        }
+    }
+
+    const fn start(&self) -> Option<Start> {
+        match *self {
+            Self::Started(start) | Self::Open(start, _) => Some(start),
+            Self::New | Self::Done => None,
+        }
+    }
+
+    /// The response-headers callback. False when the response is not one of an upstream.
+    fn on_response_headers(
+        &mut self,
+        host: &mut impl Attributes,
+        recorder: &mut Recorder,
+        known: Known<'_>,
+    ) -> bool {
+        let Self::Started(start) = *self else {
+            return true;
+        };
+        *self = Self::Done;
+        let Some(place) = count_tries(start.at, Moment::Headers, host, recorder, known) else {
+            return false;
+        };
+        *self = Self::Open(start, place);
+        true
+    }
+
+    /// The log callback: the last one in which attributes can be read.
+    fn on_log(
+        &mut self,
+        host: &mut impl Attributes,
+        recorder: &mut Recorder,
+        mut known: Known<'_>,
+    ) {
+        match core::mem::replace(self, Self::Done) {
+            Self::Started(start) => {
+                let code = host.read(Attribute::Code).and_then(tries::status);
+                let moment = Moment::Log(code, host.now());
+                count_tries(start.at, moment, host, recorder, known);
+            }
+            Self::Open(_, place) => {
+                let completion = host.read(Attribute::Completion);
+                let aborted = completion.is_some_and(<[u8]>::is_empty);
+                recorder.close(&place, aborted, &mut known);
+            }
+            Self::New | Self::Done => {}
+        }
+    }
+
+    /// The delete callback: nothing can be read any more. True for an orphan, which is counted here.
+    fn on_delete(
+        &mut self,
+        timeout: Nanos,
+        clock: &mut impl Clock,
+        recorder: &mut Recorder,
+        mut known: Known<'_>,
+    ) -> bool {
+        match core::mem::replace(self, Self::Done) {
+            Self::Started(start) => {
+                let end = clock.now();
+                let timed_out = end.since(start.at).is_some_and(|waited| waited >= timeout);
+                let outcome = if timed_out {
+                    Outcome::Timeout
+                } else {
+                    Outcome::Reset
+                };
+                let key = recorder.locate(Key::Cluster(known.service.as_bytes()));
+                let sample = Sample {
+                    start: start.at,
+                    time: Time::Until(end),
+                    class: RequestClass {
+                        outcome,
+                        code: CodeClass::ServerError,
+                    },
+                    retries: 0,
+                };
+                recorder.record(key, &sample, &mut known, false);
+                true
+            }
+            Self::Open(_, place) => {
+                recorder.close(&place, false, &mut known);
+                false
+            }
+            Self::New | Self::Done => false,
+        }
+    }
+}
+
+/// Counts every try. Returns where the last one was counted, open when it has only just answered; `None` when the
+/// request went to no upstream.
+fn count_tries(
+    start: UnixNanos,
+    moment: Moment,
+    host: &mut impl Attributes,
+    recorder: &mut Recorder,
+    mut known: Known<'_>,
+) -> Option<Place> {
+    let tries = Tries::read(host, recorder, known)?;
+    if tries.first > 0 {
+        let lost = u64::try_from(tries.first).unwrap_or(u64::MAX);
+        recorder.counters.add(FilterCounter::Unrecorded, lost);
+    }
+    let last = tries.count - 1;
+    let mut place = None;
+    for at in 0..tries.count {
+        let Some((key, has_address)) = tries.keys.get(at) else {
+            continue;
+        };
+        let at_end = Some(moment).filter(|_| at == last);
+        let (class, time) = tries.judge(at, has_address, at_end);
+        let sample = Sample {
+            start,
+            time,
+            class,
+            retries: (tries.first + at > 0).into(),
+        };
+        let stays_open = at_end == Some(Moment::Headers);
+        place = Some(recorder.record(key, &sample, &mut known, stays_open));
+    }
+    place
+}
+
+/// What nginx tells of the tries of one request.
+struct Tries {
+    /// Number of the first one that is told apart.
+    first: usize,
+    /// How many are; at least one.
+    count: usize,
+    /// The key of each, and whether that is its address.
+    keys: Column<(KeyId, bool)>,
+    statuses: Column<u64>,
+    headers: Column<Nanos>,
+    /// Read only when a try did not answer.
+    connects: Option<Column<Nanos>>,
+    responses: Option<Column<Nanos>>,
+}
+
+impl Tries {
+    fn read(host: &mut impl Attributes, recorder: &mut Recorder, known: Known<'_>) -> Option<Self> {
+        let addresses = host
+            .read(Attribute::UpstreamAddress)
+            .filter(|list| !list.is_empty())?;
+        let all = Places::of(addresses).count();
+        let first = all.saturating_sub(TRIES);
+        let keys = Column::read(Some(addresses), first, |text| {
+            let is_address = tries::is_address(text);
+            let key = match is_address {
+                true => Key::Address(text),
+                false => Key::Cluster(known.service.as_bytes()),
+            };
+            Some((recorder.locate(key), is_address))
+        });
+        let count = all - first;
+        let statuses = Column::read(host.read(Attribute::UpstreamStatus), first, tries::status);
+        let headers = Column::read(host.read(Attribute::HeaderTime), first, tries::time);
+        let mut tries = Self {
+            first,
+            count,
+            keys,
+            statuses,
+            headers,
+            connects: None,
+            responses: None,
+        };
+        if tries.headers.lacks_any(count) {
+            let mut read = |attribute| Some(Column::read(host.read(attribute), first, tries::time));
+            tries.connects = read(Attribute::ConnectTime);
+            tries.responses = read(Attribute::ResponseTime);
+        }
+        Some(tries)
+    }
+
+    /// What a try came to, and how long it took. `at_end` for the last one.
+    fn judge(&self, at: usize, has_address: bool, at_end: Option<Moment>) -> (RequestClass, Time) {
+        let status = self.statuses.get(at);
+        let of = |outcome, code: Option<u64>| RequestClass {
+            outcome,
+            code: code.map_or(CodeClass::None, CodeClass::of),
+        };
+        if let Some(time) = self.headers.get(at) {
+            return (of(Outcome::Response, status), Time::Told(time));
+        }
+        let waited = self.responses.and_then(|responses| responses.get(at));
+        let connected = self
+            .connects
+            .is_some_and(|connects| connects.get(at).is_some());
+        let code = match at_end {
+            Some(Moment::Headers) => return (of(Outcome::Response, status), Time::Untold),
+            Some(Moment::Log(Some(CLIENT_LEFT), end)) => {
+                let time = match (waited, at) {
+                    (Some(waited), _) => Time::Told(waited),
+                    (None, 0) => Time::Until(end),
+                    (None, _) => Time::Untold,
+                };
+                return (of(Outcome::Cancelled, None), time);
+            }
+            Some(Moment::Log(code, _)) => code,
+            None => None,
+        };
+        let outcome = match status {
+            _ if !has_address => Outcome::NoEndpoint,
+            _ if !connected => Outcome::ConnectFailure,
+            Some(TIMED_OUT) => Outcome::Timeout,
+            _ => Outcome::Reset,
+        };
+        (of(outcome, code), waited.map_or(Time::Untold, Time::Told))
+    }
+}
