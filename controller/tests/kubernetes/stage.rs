@@ -165,7 +165,7 @@ fn config(source: Source) -> Config {
             max: 1000,
             expiry: Duration::from_secs(300),
         },
-        filter_module: b"\0asm\x01\0\0\0",
+        filter_modules: &[b"\0asm\x01\0\0\0"],
         kong_metric: false,
         version: "0.0.0",
         http: HttpLimits::default(),

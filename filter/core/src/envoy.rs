@@ -34,7 +34,7 @@ pub trait Attributes: Clock + Names {
 /// One request's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Handed over for proxying, as far as is known: see [`Found::without_headers`].
+    /// Handed over for proxying, as far as is known: see `Found::without_headers`.
     Started(UnixNanos),
     /// Counted, its body is under way; these flags were set at its headers.
     Open(Place, Flags),
