@@ -4,7 +4,7 @@ use gaugeway_wire::{CONTENT_TYPE, FilterCounter, GATEWAY_HEADER, Nanos, Policy, 
 
 use crate::{
     backoff::Jitter,
-    config::Config,
+    config::{Config, Gateway},
     host::{CallToken, Host, Level, Post, Reply},
     mapping::Mapping,
     recorder::{Limits, Recorder},
@@ -35,6 +35,11 @@ pub(crate) enum Heard {
 }
 
 impl<H: Host> Turn<'_, H> {
+    /// Whether mapping requests travel inside reports' calls: where each call costs its worker memory for good.
+    pub(crate) fn is_combined(&self) -> bool {
+        self.config.host == Gateway::Kong
+    }
+
     /// Sends a body to the controller.
     pub(crate) fn post(&mut self, path: &str, body: &[u8], timeout: Nanos) -> Option<CallToken> {
         let headers = [
@@ -114,7 +119,7 @@ impl Agent {
             bearer: bearer(&config),
             recorder,
             mapping: Mapping::new(vm),
-            reporter: Reporter::new(vm, config.policy.report_interval),
+            reporter: Reporter::new(vm, config.interval(&config.policy)),
             health: Health::default(),
             jitter,
             watch: Stopwatch::default(),
@@ -130,17 +135,19 @@ impl Agent {
 
     /// Takes over a newer configuration of the same gateway and controller.
     pub(crate) fn reconfigure(&mut self, config: Config) {
-        if !self.told_policy {
-            self.set_policy(&config.policy);
-        }
         self.bearer = bearer(&config);
         self.config = config;
+        if !self.told_policy {
+            let policy = self.config.policy.clone();
+            self.set_policy(&policy);
+        }
     }
 
     fn set_policy(&mut self, policy: &Policy) {
         self.recorder.set_policy(policy);
         let now = self.watch.passed();
-        self.reporter.set_interval(policy.report_interval, now);
+        let interval = self.config.interval(policy);
+        self.reporter.set_interval(interval, now);
     }
 
     /// Does what is due. Nothing, before the first request: a VM that never serves (a canary, the main thread's) is
@@ -154,8 +161,12 @@ impl Agent {
             return;
         }
         self.take_turn(host, wall, |mapping, reporter, turn, recorder| {
-            mapping.drive(turn, recorder);
-            reporter.drive(turn, recorder);
+            if turn.is_combined() {
+                mapping.advance(turn, recorder);
+            } else {
+                mapping.drive(turn, recorder);
+            }
+            reporter.drive(turn, recorder, mapping);
         });
         self.take_told_policy();
         self.recorder.sweep();
@@ -176,7 +187,7 @@ impl Agent {
             if let Some(heard) = mapping.on_reply(token, reply, turn, recorder) {
                 return Some((0, heard));
             }
-            Some((1, reporter.on_reply(token, reply, turn, recorder)?))
+            Some((1, reporter.on_reply(token, reply, turn, recorder, mapping)?))
         });
         let Some((call, heard)) = heard else {
             return false;

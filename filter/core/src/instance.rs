@@ -53,7 +53,7 @@ impl Instance {
             self.roots.add(context);
             return;
         };
-        let Some((agent, ())) = self.roots.get(parent) else {
+        let Some((agent, ())) = self.roots.enter(parent) else {
             return;
         };
         let room = self.requests.len() < STREAMS && self.requests.try_reserve(1).is_ok();

@@ -2,6 +2,9 @@
 //!
 //! A poll without news is held by the controller. When a new key turns up meanwhile, a second request is sent; the
 //! controller then ends the held one with an empty answer. Answers are applied in steps of bounded time.
+//!
+//! Where calls are dear (Kong), the same request and answer travel inside the report's call and its answer: then only
+//! [`Mapping::ask`], [`Mapping::on_answer`] and [`Mapping::advance`] are used.
 
 use gaugeway_wire::{
     Answer, FilterCounter, Generation, MAPPING_PATH, MappingAnswer, MappingEpoch, MappingRequest,
@@ -30,14 +33,27 @@ const BUDGET: Nanos = Nanos(500_000);
 /// Parts of an answer between two looks at the clock.
 const STEP: usize = 32;
 
+/// What a request said.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// What it claimed to hold.
+    epoch: MappingEpoch,
+    keys: Vec<EntryId>,
+}
+
+impl Asked {
+    /// It was never sent.
+    pub(crate) fn take_back(&self, recorder: &mut Recorder) {
+        recorder.subscribed(&self.keys, false);
+    }
+}
+
 /// A request under way.
 #[derive(Debug)]
 struct Call {
     token: CallToken,
     sent: Instant,
-    /// What the request claimed to hold.
-    epoch: MappingEpoch,
-    keys: Vec<EntryId>,
+    asked: Asked,
 }
 
 /// An answer that is being applied.
@@ -81,10 +97,15 @@ impl Mapping {
     /// Does what is due.
     pub(crate) fn drive<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
         self.expire(turn, recorder);
-        self.apply(turn, recorder);
+        self.advance(turn, recorder);
         if self.is_due(turn.now, recorder) {
             self.call(turn, recorder);
         }
+    }
+
+    /// Whether an answer is still being applied: nothing is to be asked before that is done.
+    pub(crate) const fn is_applying(&self) -> bool {
+        self.applying.is_some()
     }
 
     /// A policy that came since this was last asked.
@@ -104,7 +125,7 @@ impl Mapping {
             }
             // One at a time until the controller is known: which of two requests began the subscription could not be told.
             [call] if self.epoch != MappingEpoch(0) => {
-                let held = call.keys.is_empty() || now.since(call.sent) >= PATIENCE;
+                let held = call.asked.keys.is_empty() || now.since(call.sent) >= PATIENCE;
                 entries.has_news() && held
             }
             _ => false,
@@ -112,25 +133,36 @@ impl Mapping {
     }
 
     fn call<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+        let (request, asked) = self.ask(recorder);
+        let mut body = Vec::new();
+        let room = body.try_reserve_exact(request.encoded_len()).is_ok();
+        if room {
+            request.encode(&mut body);
+        }
+        let sent = room.then(|| turn.post(MAPPING_PATH, &body, TIMEOUT));
+        match sent.flatten() {
+            Some(token) => self.calls.push(Call {
+                token,
+                sent: turn.now,
+                asked,
+            }),
+            None => {
+                asked.take_back(recorder);
+                self.failed(turn, recorder, None);
+            }
+        }
+    }
+
+    /// Makes a request of what the controller should hear: it is under way until [`Mapping::on_answer`] or
+    /// [`Mapping::lost`] is told what became of it.
+    pub(crate) fn ask(&self, recorder: &mut Recorder) -> (MappingRequest, Asked) {
         let mut request = MappingRequest::new(self.vm);
         request.mapping_epoch = self.epoch;
         request.generation = self.generation;
         request.received = self.received;
         let keys = fill(&mut request, recorder);
-        let mut body = Vec::with_capacity(request.encoded_len());
-        request.encode(&mut body);
-        match turn.post(MAPPING_PATH, &body, TIMEOUT) {
-            Some(token) => self.calls.push(Call {
-                token,
-                sent: turn.now,
-                epoch: self.epoch,
-                keys,
-            }),
-            None => {
-                recorder.subscribed(&keys, false);
-                self.failed(turn, recorder, None);
-            }
-        }
+        let epoch = self.epoch;
+        (request, Asked { epoch, keys })
     }
 
     fn failed<H: Host>(
@@ -149,15 +181,15 @@ impl Mapping {
         let overdue = |call: &Call| now.since(call.sent) >= DEADLINE;
         while let Some(position) = self.calls.iter().position(overdue) {
             let call = self.calls.remove(position);
-            self.lost(&call, recorder);
+            self.lost(&call.asked, recorder);
             self.failed(turn, recorder, None);
         }
     }
 
     /// A request of which nothing is known but that it may have reached the controller.
-    fn lost(&self, call: &Call, recorder: &mut Recorder) {
-        recorder.subscribed(&call.keys, false);
-        if call.epoch != self.epoch {
+    pub(crate) fn lost(&self, asked: &Asked, recorder: &mut Recorder) {
+        recorder.subscribed(&asked.keys, false);
+        if asked.epoch != self.epoch {
             recorder.entries.subscribe_anew();
         }
     }
@@ -173,27 +205,20 @@ impl Mapping {
         let position = self.calls.iter().position(|call| call.token == token)?;
         let call = self.calls.remove(position);
         if reply.status != Some(200) {
-            self.lost(&call, recorder);
+            self.lost(&call.asked, recorder);
             self.failed(turn, recorder, reply.retry_after);
             return Some(Heard::Failure(reply.status));
         }
         let body = core::mem::take(&mut reply.body);
-        let heard = match MappingAnswer::decode(&body) {
-            Ok(answer) => {
+        let heard = match self.on_answer(&call.asked, body, recorder) {
+            Some(is_empty) => {
                 self.backoff.succeeded();
-                let applicable = self.take_over(&call, &answer, turn.now, recorder);
-                if applicable {
-                    self.applying = Some(Applying {
-                        body,
-                        targets: 0,
-                        entries: 0,
-                    });
+                if is_empty && turn.now.since(call.sent) < PACE {
+                    self.not_before = turn.now.plus(PACE);
                 }
                 Heard::Success
             }
-            Err(_) => {
-                recorder.counters.bump(FilterCounter::BadAnswers);
-                self.lost(&call, recorder);
+            None => {
                 self.failed(turn, recorder, None);
                 Heard::Failure(reply.status)
             }
@@ -202,23 +227,46 @@ impl Mapping {
         Some(heard)
     }
 
+    /// The answer to a request: notes what it says, to be applied by [`Mapping::advance`]. Returns whether it says
+    /// nothing; `None` when it cannot be understood, which is as good as no answer.
+    pub(crate) fn on_answer(
+        &mut self,
+        asked: &Asked,
+        body: Vec<u8>,
+        recorder: &mut Recorder,
+    ) -> Option<bool> {
+        let Ok(answer) = MappingAnswer::decode(&body) else {
+            recorder.counters.bump(FilterCounter::BadAnswers);
+            self.lost(asked, recorder);
+            return None;
+        };
+        let is_empty = answer.answer == Answer(0);
+        if self.take_over(asked, &answer, recorder) {
+            self.applying = Some(Applying {
+                body,
+                targets: 0,
+                entries: 0,
+            });
+        }
+        Some(is_empty)
+    }
+
     /// Notes what an answer says of the conversation; whether its content is to be applied.
     fn take_over(
         &mut self,
-        call: &Call,
+        asked: &Asked,
         answer: &MappingAnswer<'_>,
-        now: Instant,
         recorder: &mut Recorder,
     ) -> bool {
-        if answer.mapping_epoch == call.epoch {
-            recorder.subscribed(&call.keys, true);
+        if answer.mapping_epoch == asked.epoch {
+            recorder.subscribed(&asked.keys, true);
         } else {
             // The subscription has begun anew with this request, unless another one came in between.
-            recorder.subscribed(&call.keys, self.calls.is_empty());
+            recorder.subscribed(&asked.keys, self.calls.is_empty());
             recorder
                 .entries
                 .subscribe_anew_but(if self.calls.is_empty() {
-                    &call.keys
+                    &asked.keys
                 } else {
                     &[]
                 });
@@ -233,15 +281,11 @@ impl Mapping {
         if let Some(policy) = &answer.policy {
             self.policy = Some(policy.clone());
         }
-        let empty = answer.answer == Answer(0);
-        if empty && now.since(call.sent) < PACE {
-            self.not_before = now.plus(PACE);
-        }
-        !empty && answer.answer > self.received && self.applying.is_none()
+        answer.answer > self.received && self.applying.is_none()
     }
 
     /// Applies what is left of an answer, as far as the time goes.
-    fn apply<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+    pub(crate) fn advance<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
         let Some(mut applying) = self.applying.take() else {
             return;
         };

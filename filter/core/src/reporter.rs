@@ -3,6 +3,9 @@
 //! Counts are frozen into one report at a time. A frozen report keeps its sequence number and its bytes until the
 //! controller acknowledged it or refused it for good; newer counts gather behind it. A round reports every series
 //! that has something to say; rounds begin one interval apart.
+//!
+//! Where calls are dear (Kong), the mapping's request travels in the same call, and a round that has nothing to say is
+//! left out, but for a slow heartbeat.
 
 mod refused;
 
@@ -17,6 +20,7 @@ use crate::{
     agent::{Heard, Turn},
     backoff::Backoff,
     host::{CallToken, Host, Reply},
+    mapping::{Asked, Mapping},
     recorder::{Chunk, Filled, Recorder, Report, TargetId},
     time::Instant,
 };
@@ -27,6 +31,11 @@ const TIMEOUT: Nanos = Nanos::from_millis(10_000);
 const DEADLINE: Nanos = Nanos::from_millis(15_000);
 /// Time that one callback may spend on freezing.
 const BUDGET: Nanos = Nanos(500_000);
+/// Where calls are dear, rounds with nothing to say are left out for so long. The controller forgets who is silent for
+/// 90 s.
+const HEARTBEAT: Nanos = Nanos::from_millis(60_000);
+/// Between rounds while the mapping has more to say than one answer holds.
+const MORE_PACE: Nanos = Nanos::from_millis(1_000);
 /// Between calls that bring nothing but definitions.
 const DEFINITION_PACE: Nanos = Nanos::from_millis(1_000);
 
@@ -47,6 +56,8 @@ struct Call {
     /// The report in it, if any.
     seq: Option<Seq>,
     definitions: Vec<TargetId>,
+    /// The mapping request in it, if any.
+    asked: Option<Asked>,
 }
 
 /// See the module.
@@ -66,6 +77,8 @@ pub(crate) struct Reporter {
     defined: Instant,
     interval: Nanos,
     next_round: Option<Instant>,
+    /// When a round was last not left out.
+    last_round: Instant,
     /// End of the last report's span.
     last_to: UnixNanos,
     /// Kept for the next report.
@@ -87,6 +100,7 @@ impl Reporter {
             defined: Instant::START,
             interval,
             next_round: None,
+            last_round: Instant::START,
             last_to: UnixNanos(0),
             buffer: Vec::new(),
         }
@@ -104,12 +118,19 @@ impl Reporter {
     }
 
     /// Does what is due.
-    pub(crate) fn drive<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+    pub(crate) fn drive<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        recorder: &mut Recorder,
+        mapping: &mut Mapping,
+    ) {
         if let Some(call) = self
             .call
             .take_if(|call| turn.now.since(call.sent) >= DEADLINE)
         {
-            drop(call);
+            if let Some(asked) = call.asked {
+                mapping.lost(&asked, recorder);
+            }
             self.failed(turn, recorder, None);
         }
         if self.call.is_some() || self.backoff.holds(turn.now) {
@@ -118,10 +139,11 @@ impl Reporter {
         if self.frozen.is_empty() {
             self.freeze(turn, recorder);
         }
-        let definitions =
-            !self.undefined.is_empty() && turn.now >= self.defined.plus(DEFINITION_PACE);
+        let definitions = !turn.is_combined()
+            && !self.undefined.is_empty()
+            && turn.now >= self.defined.plus(DEFINITION_PACE);
         if !self.frozen.is_empty() || definitions {
-            self.send(turn, recorder);
+            self.send(turn, recorder, Some(mapping));
         }
     }
 
@@ -131,7 +153,7 @@ impl Reporter {
             return;
         }
         if self.call.is_none() && !self.frozen.is_empty() {
-            self.send(turn, recorder);
+            self.send(turn, recorder, None);
         }
         self.left = self.left.max(recorder.begin_round(turn.wall));
         if self.left == 0 && self.building.is_none() && recorder.counters.is_empty() {
@@ -155,9 +177,17 @@ impl Reporter {
     fn freeze<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
         if self.building.is_none() && self.left == 0 {
             let now = turn.now;
-            let first = now.plus(turn.jitter.below(self.interval));
+            // Where calls are dear the first one is not put off for long: it brings what all later ones are counted by.
+            let spread = match turn.is_combined() {
+                true => Nanos(self.interval.0 / 8),
+                false => self.interval,
+            };
+            let first = now.plus(turn.jitter.below(spread));
             let next = *self.next_round.get_or_insert(first);
-            if now < next {
+            let more = turn.is_combined()
+                && recorder.mapping_lacks()
+                && now >= self.last_round.plus(MORE_PACE);
+            if now < next && !more {
                 return;
             }
             let on_time = next.plus(self.interval);
@@ -166,9 +196,23 @@ impl Reporter {
             } else {
                 now.plus(self.interval)
             });
+            if turn.is_combined() && !self.has_to_call(now, recorder) {
+                return;
+            }
+            self.last_round = now;
             self.left = recorder.begin_round(turn.wall);
         }
         self.fill(turn, recorder, BUDGET);
+    }
+
+    /// Whether a round is worth a call: something was counted, keys are new, the controller wants names, or it should
+    /// hear that this VM lives.
+    fn has_to_call(&self, now: Instant, recorder: &Recorder) -> bool {
+        recorder.queued() > 0
+            || !recorder.counters.is_empty()
+            || recorder.entries.has_news()
+            || !self.undefined.is_empty()
+            || now.since(self.last_round) >= HEARTBEAT
     }
 
     /// Fills a report, as far as the time goes.
@@ -213,8 +257,18 @@ impl Reporter {
         });
     }
 
-    /// Sends the oldest frozen report, if there is one, with definitions that the controller may lack.
-    fn send<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+    /// Sends the oldest frozen report, if there is one, with definitions that the controller may lack, and where calls
+    /// are dear with what the mapping has to ask.
+    fn send<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        recorder: &mut Recorder,
+        mapping: Option<&mut Mapping>,
+    ) {
+        let enclosed = mapping
+            .filter(|mapping| turn.is_combined() && !mapping.is_applying())
+            .map(|mapping| mapping.ask(recorder));
+        let (request, asked) = enclosed.unzip();
         let (report, sent) = match self.frozen.front_mut() {
             Some(frozen) => (
                 Some(&frozen.report),
@@ -237,7 +291,12 @@ impl Reporter {
         let mut body = Vec::new();
         let bytes = report.map_or([].as_slice(), |report| &report.bytes);
         // What did not fit is sent when the controller asks for it.
-        ids.truncate(ReportCall::encode(bytes, definitions, None, &mut body));
+        ids.truncate(ReportCall::encode(
+            bytes,
+            definitions,
+            request.as_ref(),
+            &mut body,
+        ));
         self.defined = turn.now;
         match turn.post(REPORT_PATH, &body, TIMEOUT) {
             Some(token) => {
@@ -246,9 +305,15 @@ impl Reporter {
                     sent: turn.now,
                     seq: report.map(|report| report.seq),
                     definitions: ids,
+                    asked,
                 });
             }
-            None => self.failed(turn, recorder, None),
+            None => {
+                if let Some(asked) = asked {
+                    asked.take_back(recorder);
+                }
+                self.failed(turn, recorder, None);
+            }
         }
     }
 
@@ -269,10 +334,17 @@ impl Reporter {
         reply: &Reply,
         turn: &mut Turn<'_, H>,
         recorder: &mut Recorder,
+        mapping: &mut Mapping,
     ) -> Option<Heard> {
-        let call = self.call.take_if(|call| call.token == token)?;
+        let mut call = self.call.take_if(|call| call.token == token)?;
+        let asked = call.asked.take();
+        let mut told = None;
         let heard = match reply.status {
-            Some(200) => self.on_answer(&call, &reply.body, turn, recorder),
+            Some(200) => {
+                let (heard, mapping) = self.on_answer(&call, &reply.body, turn, recorder);
+                told = mapping;
+                heard
+            }
             Some(400 | 413 | 422) => {
                 if call.seq.is_some() {
                     self.on_refusal(recorder);
@@ -284,26 +356,36 @@ impl Reporter {
                 Heard::Failure(status)
             }
         };
-        self.drive(turn, recorder);
+        match (asked, told) {
+            (Some(asked), Some(told)) => {
+                mapping.on_answer(&asked, told, recorder);
+                mapping.advance(turn, recorder);
+            }
+            // The report is taken all the same; the keys are sent again with the next one.
+            (Some(asked), None) => mapping.lost(&asked, recorder),
+            (None, _) => {}
+        }
+        self.drive(turn, recorder, mapping);
         Some(heard)
     }
 
+    /// Returns the mapping's part of the answer, too.
     fn on_answer<H: Host>(
         &mut self,
         call: &Call,
         body: &[u8],
         turn: &mut Turn<'_, H>,
         recorder: &mut Recorder,
-    ) -> Heard {
+    ) -> (Heard, Option<Vec<u8>>) {
         let Ok(answer) = ReportAnswer::decode(body) else {
             recorder.counters.bump(FilterCounter::BadAnswers);
             self.failed(turn, recorder, None);
-            return Heard::Failure(Some(200));
+            return (Heard::Failure(Some(200)), None);
         };
         if call.seq.is_some_and(|seq| answer.seq < seq) {
             // It answers without having applied the report, nor a later one: as good as no answer.
             self.failed(turn, recorder, None);
-            return Heard::Failure(Some(200));
+            return (Heard::Failure(Some(200)), None);
         }
         self.backoff.succeeded();
         self.ledger = Some(answer.ledger_epoch);
@@ -319,7 +401,7 @@ impl Reporter {
         if call.seq.is_some() {
             self.acknowledged(recorder);
         }
-        Heard::Success
+        (Heard::Success, answer.mapping.and_then(owned))
     }
 
     fn acknowledged(&mut self, recorder: &mut Recorder) {
@@ -328,4 +410,12 @@ impl Reporter {
             self.buffer = frozen.report.bytes;
         }
     }
+}
+
+/// A copy, where there is memory for it.
+fn owned(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).ok()?;
+    copy.extend_from_slice(bytes);
+    Some(copy)
 }

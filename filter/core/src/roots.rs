@@ -21,7 +21,7 @@ use crate::{
 
 /// Agents in one VM. More identities than that in one VM are a mistake.
 const AGENTS: u32 = 8;
-/// Roots in one VM. One more takes the place of the oldest that drives nothing.
+/// Roots in one VM. One more takes the place of one that drives nothing and that requests came to the longest ago.
 const ROOTS: usize = 4096;
 
 pub(crate) type AgentId = Id<Agent>;
@@ -31,6 +31,8 @@ pub(crate) type AgentId = Id<Agent>;
 struct Root<R> {
     /// Rises from root to root.
     number: u64,
+    /// The newest root's number when a request last came to this one: the higher, the livelier.
+    used: u64,
     /// None before its configuration, or when that could not be used.
     agent: Option<AgentId>,
     /// Its timer runs. One that never ran cannot be relied on.
@@ -75,6 +77,7 @@ impl<R: Clone + Default> Roots<R> {
             self.last_number += 1;
             let root = Root {
                 number: self.last_number,
+                used: self.last_number,
                 agent: None,
                 ticked: false,
                 own: R::default(),
@@ -83,7 +86,7 @@ impl<R: Clone + Default> Roots<R> {
         }
     }
 
-    /// The oldest root that drives no agent goes: most likely nothing uses it any more.
+    /// The root that drives no agent and was not used for the longest time goes: most likely nothing uses it any more.
     fn forget_one(&mut self) {
         let drivers: Vec<_> = self
             .agents
@@ -95,7 +98,7 @@ impl<R: Clone + Default> Roots<R> {
             .roots
             .iter()
             .filter(|(context, _)| idle(context))
-            .min_by_key(|(_, root)| root.number);
+            .min_by_key(|(_, root)| (root.used, root.number));
         if let Some(context) = oldest.map(|(&context, _)| context) {
             self.roots.remove(&context);
         }
@@ -149,9 +152,10 @@ impl<R: Clone + Default> Roots<R> {
         self.agents.insert(agent)
     }
 
-    /// The agent of a root, and what the host keeps of it.
-    pub(crate) fn get(&self, context: ContextId) -> Option<(AgentId, R)> {
-        let root = self.roots.get(&context)?;
+    /// A request comes to a root: its agent, and what the host keeps of it.
+    pub(crate) fn enter(&mut self, context: ContextId) -> Option<(AgentId, R)> {
+        let root = self.roots.get_mut(&context)?;
+        root.used = self.last_number;
         Some((root.agent?, root.own.clone()))
     }
 

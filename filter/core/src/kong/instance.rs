@@ -102,7 +102,7 @@ impl Instance {
             self.roots.add(context);
             return;
         };
-        let Some((agent, own)) = self.roots.get(parent) else {
+        let Some((agent, own)) = self.roots.enter(parent) else {
             return;
         };
         let room = self.requests.len() < STREAMS && self.requests.try_reserve(1).is_ok();

@@ -198,6 +198,11 @@ impl Recorder {
         self.mapping_lacks = more;
     }
 
+    /// See [`Recorder::set_mapping_lacks`].
+    pub(crate) const fn mapping_lacks(&self) -> bool {
+        self.mapping_lacks
+    }
+
     /// Notes the time, and for how long the controller has been answering.
     pub(crate) fn set_time(&mut self, now: Instant, answering: Nanos) {
         self.now = now;

@@ -69,6 +69,10 @@ pub(crate) struct Controller {
     /// Refuses reports that name one of these for good.
     pub(crate) illegal: BTreeSet<u64>,
     pub(crate) reports: u64,
+    /// Mapping requests that came with a report's call.
+    pub(crate) enclosed: u64,
+    /// Whether requests of that kind are answered.
+    pub(crate) synced: bool,
     pub(crate) spans: Vec<(u64, u64)>,
     pub(crate) layouts: Vec<u8>,
 }
@@ -105,6 +109,8 @@ impl Controller {
             named: BTreeSet::new(),
             illegal: BTreeSet::new(),
             reports: 0,
+            enclosed: 0,
+            synced: true,
             spans: Vec::new(),
             layouts: Vec::new(),
         }
@@ -168,7 +174,7 @@ impl Controller {
         if path == MAPPING_PATH {
             self.mapping(token, body, now)
         } else {
-            vec![(token, self.report(body))]
+            vec![(token, self.report(body, now))]
         }
     }
 
@@ -176,11 +182,19 @@ impl Controller {
         let Ok(request) = MappingRequest::decode(body) else {
             return vec![(token, status(400))];
         };
-        let vm = self.vms.entry(request.vm).or_default();
         let mut answers = Vec::new();
-        if let Some((held, _)) = vm.held.take() {
+        let id = request.vm;
+        let before = self.vms.get_mut(&id).and_then(|vm| vm.held.take());
+        if let Some((held, _)) = before {
             answers.push((held, ok(empty(self.epoch, self.generation))));
         }
+        self.subscribe(request, token, now);
+        answers.extend(self.speak(id, now));
+        answers
+    }
+
+    fn subscribe(&mut self, request: MappingRequest, token: CallToken, since: u64) {
+        let vm = self.vms.entry(request.vm).or_default();
         if request.mapping_epoch != self.epoch {
             *vm = Vm::default();
         } else if let Some((answer, keys)) = vm.unconfirmed.take() {
@@ -197,9 +211,14 @@ impl Controller {
             vm.keys.insert(key.clone());
             vm.untold.insert(key);
         }
-        vm.held = Some((token, now));
-        answers.extend(self.speak(request.vm, now));
-        answers
+        vm.held = Some((token, since));
+    }
+
+    /// The answer to a request that came with a report: at once, whatever there is to say.
+    fn mapping_enclosed(&mut self, request: MappingRequest, now: u64) -> Option<Vec<u8>> {
+        let id = request.vm;
+        self.subscribe(request, CallToken(0), now - HELD);
+        self.speak(id, now).map(|(_, reply)| reply.body)
     }
 
     /// Answers held polls that have something to be told, or were held long enough.
@@ -269,10 +288,11 @@ impl Controller {
         ))
     }
 
-    fn report(&mut self, body: &[u8]) -> Reply {
+    fn report(&mut self, body: &[u8], now: u64) -> Reply {
         let Ok(call) = ReportCall::decode(body) else {
             return status(400);
         };
+        self.enclosed += u64::from(call.mapping.is_some());
         for definition in call.definitions() {
             let target = Target::decode(definition.target).unwrap();
             assert_eq!(
@@ -301,11 +321,17 @@ impl Controller {
             undefined = report.series().map(|series| series.target.0).collect();
         }
         undefined.retain(|target| !self.named.contains(target));
+        let mapping = match self.synced {
+            true => call
+                .mapping
+                .and_then(|request| self.mapping_enclosed(request, now)),
+            false => None,
+        };
         let answer = ReportAnswer {
             ledger_epoch: self.ledger,
             seq,
             undefined: undefined.into_iter().map(Fingerprint).collect(),
-            mapping: None,
+            mapping: mapping.as_deref(),
             rejected_series: 0,
         };
         let mut bytes = Vec::new();

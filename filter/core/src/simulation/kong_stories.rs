@@ -536,3 +536,144 @@ fn garbage_is_absent_and_still_counts_once() {
     assert_eq!(classes(&s0), [(Outcome::Response, CodeClass::None, 1)]);
     assert_eq!((s0.samples, s0.latency_unknown), (0, 1));
 }
+
+#[test]
+fn one_call_per_interval_carries_everything() {
+    let mut world = owned();
+    world.request(A, 1);
+    world.run_seconds(4);
+    assert_eq!(
+        (world.network.calls, world.controller.enclosed),
+        (1, 1),
+        "the first soon: its answer says what the address belongs to"
+    );
+    for second in 0..120 {
+        // A new address now and then.
+        world.request(&format!("10.0.1.{}:80", second / 10), 1);
+        world.request(A, 1);
+        world.run_seconds(1);
+    }
+    let calls = world.network.calls;
+    assert!((8..=9).contains(&calls), "{calls} calls in 124 s");
+    assert_eq!(world.controller.enclosed, calls);
+    assert!(world.controller.service("s0").requests() > 100);
+}
+
+#[test]
+fn without_traffic_there_is_a_slow_heartbeat_and_before_the_first_request_nothing() {
+    let mut world = owned();
+    world.run_seconds(300);
+    assert_eq!(world.network.calls, 0);
+    world.request(A, 1);
+    report(&mut world);
+    let calls = world.network.calls;
+    world.run_seconds(600);
+    let beats = world.network.calls - calls;
+    assert!((8..=10).contains(&beats), "{beats} in 600 s");
+}
+
+#[test]
+fn the_controllers_policy_does_not_make_calls_more_frequent_than_configured() {
+    let busy = |config: &str| {
+        let mut world = owned_with(config);
+        world.controller.set_policy(Policy {
+            report_interval: gaugeway_wire::Nanos::from_millis(1_000),
+            ..Policy::default()
+        });
+        for _ in 0..60 {
+            world.request(A, 1);
+            world.run_seconds(1);
+        }
+        world.network.calls
+    };
+    let plain = busy(CONFIG);
+    assert!((4..=5).contains(&plain), "{plain}");
+    let frequent = busy(
+        r#"{"gateway":"g","controller":"10.0.0.9:7080","policy":{"report_interval_ms":5000}}"#,
+    );
+    assert!((11..=13).contains(&frequent), "{frequent}");
+}
+
+#[test]
+fn a_change_of_owner_is_in_force_after_one_interval() {
+    let mut world = owned();
+    world.request(A, 1);
+    report(&mut world);
+    let now = world.host.now;
+    world.controller.own(A, &["s5"], now);
+    world.request(A, 1);
+    world.run_seconds(16);
+    world.request(A, 1);
+    report(&mut world);
+    let [old, new] = ["s0", "s5"].map(|service| world.controller.service(service).requests());
+    assert_eq!(
+        (old, new),
+        (2, 1),
+        "the second was reported before the change was told"
+    );
+}
+
+#[test]
+fn a_controller_that_does_not_know_its_objects_yet_takes_reports_and_is_asked_again() {
+    let mut world = owned();
+    world.controller.synced = false;
+    for _ in 0..10 {
+        world.request(A, 1);
+        world.run_seconds(10);
+    }
+    assert_eq!(world.controller.requests(), 0, "kept, not given to anybody");
+    world.controller.synced = true;
+    report(&mut world);
+    assert_eq!(world.controller.service("s0").requests(), 10);
+}
+
+#[test]
+fn calls_that_are_lost_lose_and_double_nothing() {
+    use super::network::Fate::{AnswerLost, AnswerVanished, Delivered, Refused, Vanished};
+    let fates = [
+        AnswerLost,
+        AnswerVanished,
+        Refused(503),
+        Vanished,
+        Delivered,
+    ];
+    for (n, &first) in fates.iter().enumerate() {
+        for &second in &fates[n..] {
+            let mut world = owned();
+            world.network.fates = [first, second, first].into();
+            for round in 0..8 {
+                world.request(A, 1);
+                world.request(&format!("10.0.2.{round}:80"), 1);
+                if round == 4 {
+                    world.controller.restart();
+                }
+                world.run_seconds(20);
+            }
+            for _ in 0..4 {
+                report(&mut world);
+            }
+            let s0 = world.controller.service("s0").requests();
+            let all = world.controller.requests();
+            assert_eq!((s0, all), (8, 16), "{first:?} {second:?}");
+        }
+    }
+}
+
+#[test]
+fn a_root_in_use_outlives_thousands_of_changes_of_another() {
+    let mut world = owned();
+    let first = world.roots[0].context;
+    for n in 0..5_000 {
+        let context = world.add_root(CONFIG);
+        let _ = world.instance.on_tick(context, &mut world.host);
+        if n % 100 == 0 {
+            let told = Told::ok(A, 1);
+            let open = world.start_at(first, &told);
+            world.headers(open, &told);
+            world.log(open, &told);
+            world.delete(open);
+        }
+    }
+    report(&mut world);
+    assert_eq!(world.controller.service("s0").requests(), 50);
+}
