@@ -40,6 +40,7 @@ fn every_command_teaches_by_examples() {
         &["filter"],
         &["token"],
         &["render", "envoy"],
+        &["render", "kong"],
     ] {
         let output = gaugeway(&[command, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0));

@@ -1,10 +1,11 @@
-//! Envoy configuration with the filter in it: a complete bootstrap, or only the two pieces that an existing
-//! configuration needs. Text out, no IO; every choice carries a comment, because people read it.
+//! Gateway configuration with the filter in it. For Envoy a complete bootstrap, or only the two pieces that an existing
+//! configuration needs; for Kong see [`kong`]. Text out, no IO; every choice carries a comment, because people read it.
 //!
 //! Invariants: every outside string is written as a quoted scalar, so no value can change the document's structure;
 //! the filter fails open and stands last before the router.
 
 mod bootstrap;
+pub mod kong;
 mod pieces;
 pub mod routing;
 mod yaml;

@@ -10,6 +10,9 @@ use gaugeway_controller::{
 };
 use gaugeway_wire::GatewayName;
 
+mod kong;
+
+use self::kong::KongArgs;
 use super::{output::Output, token};
 use crate::{embedded::ENVOY_MODULE_SHA256, logging};
 
@@ -37,6 +40,7 @@ pub(crate) struct RenderArgs {
 #[derive(Debug, Subcommand)]
 enum Host {
     Envoy(EnvoyArgs),
+    Kong(KongArgs),
 }
 
 /// Envoy: a complete bootstrap, or with --snippet only the filter and its cluster.
@@ -105,9 +109,11 @@ struct TokenFlags {
 
 impl RenderArgs {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let Host::Envoy(args) = self.host;
-        let output = args.output.clone();
-        output.write(args.render()?.as_bytes())?;
+        let (output, text) = match self.host {
+            Host::Envoy(args) => (args.output.clone(), args.render()?),
+            Host::Kong(args) => (args.output.clone(), args.render()?),
+        };
+        output.write(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 }

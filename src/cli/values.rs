@@ -79,6 +79,12 @@ pub(super) fn report_interval(text: &str) -> Result<Duration, String> {
     duration_within(text, millis(least), millis(most))
 }
 
+/// Until a gateway gives an upstream up.
+pub(super) fn upstream_timeout(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_millis(u32::MAX.into());
+    duration_within(text, Duration::from_millis(1), most)
+}
+
 /// Until an address without a target is reported as unknown.
 pub(super) fn unknown_grace(text: &str) -> Result<Duration, String> {
     duration_within(text, Duration::ZERO, Duration::from_secs(3600))

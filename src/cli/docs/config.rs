@@ -22,7 +22,7 @@ Times need a unit: `250ms`, `5s`, `1m`, `24h`. An option wins over its environme
 const FILTER: &str = "
 ## The filter
 
-The plugin configuration of the filter is a small JSON object; `gaugeway render envoy` writes it. Members that a filter \
+The plugin configuration of the filter is a small JSON object; `gaugeway render` writes it. Members that a filter \
 does not know are ignored. A configuration that cannot be used never stops traffic: it is counted \
 (`gaugeway_filter_events_total{event=\"bad_configurations\"}`) and logged, and requests pass unmeasured.
 ";
@@ -32,6 +32,7 @@ const COMMANDS: &[&[&str]] = &[
     &["controller"],
     &["filter"],
     &["render", "envoy"],
+    &["render", "kong"],
     &["token"],
     &["demo"],
 ];
@@ -128,7 +129,7 @@ fn filter(out: &mut String) {
         (
             "cluster",
             "required".into(),
-            "Envoy's cluster of the controller's filters port",
+            "Envoy's cluster of the controller's filters port (Kong has `controller`, `HOST:PORT`, instead)",
         ),
         (
             "authority",
@@ -139,6 +140,16 @@ fn filter(out: &mut String) {
             "token",
             "none".into(),
             "made with `gaugeway token --gateway NAME --token-key-file FILE`",
+        ),
+        (
+            "timeout_ms",
+            "60000".into(),
+            "Kong: what Kong itself ends after so long counts as `timeout`, what it ends before as `reset`; the shortest time-out of the Kong services that this configuration sees",
+        ),
+        (
+            "identity.namespace, identity.service, identity.route",
+            "none".into(),
+            "Kong: what requests belong to of which nothing else tells it",
         ),
         (
             "policy",
@@ -158,7 +169,7 @@ fn filter(out: &mut String) {
         (
             "policy.report_interval_ms",
             policy.report_interval.as_millis().to_string(),
-            "time between two reports of a worker, 50 to 3600000",
+            "time between two reports of a worker, 50 to 3600000; in Kong 15000, and the controller's policy can only make it longer: there each call leaks about 1.5 KB in the worker",
         ),
         (
             "policy.route",
