@@ -10,3 +10,4 @@ mod files;
 mod layers;
 mod links;
 mod text;
+mod threats;
