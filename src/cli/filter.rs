@@ -14,14 +14,19 @@ use crate::embedded::{
     ENVOY_MODULE, ENVOY_MODULE_SHA256, KONG_FILTER, KONG_META, KONG_MODULE, KONG_MODULE_SHA256,
 };
 
+mod oci;
+
 const EXAMPLES: &str = "\
 Examples:
   gaugeway filter --output gaugeway.wasm
   gaugeway filter --output - | sha256sum
   gaugeway filter --host kong --output /usr/local/kong/wasm
   gaugeway filter --host kong --sha256
+  gaugeway filter --oci ./layout
 
 Kong's module goes into the directory that its wasm_filters_path names, together with gaugeway.meta.json.
+An OCI layout is pushed with `crane push ./layout REGISTRY/gaugeway-filter:TAG` or `skopeo copy oci:./layout docker://…`;
+Istio's WasmPlugin and Envoy Gateway then load it by `oci://`. The digest printed is the one to pin.
 The controller serves the same modules at http://WASM-PORT/v1/filter/<sha256>.wasm.";
 
 /// Write the filter's module for a gateway, or say its SHA-256.
@@ -45,6 +50,10 @@ struct What {
     /// Print the module's SHA-256, lowercase hex.
     #[arg(long)]
     sha256: bool,
+    /// Write an OCI image layout with Envoy's module to the directory DIR, made if need be, for Istio and Envoy Gateway
+    /// to pull once it is pushed; print the manifest's digest.
+    #[arg(long, value_name = "DIR")]
+    oci: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -62,11 +71,25 @@ impl Host {
             Self::Kong => (KONG_MODULE, KONG_MODULE_SHA256),
         }
     }
+
+    fn write_oci(self, directory: &Path) -> Result<ExitCode> {
+        if matches!(self, Self::Kong) {
+            bail!(
+                "Kong loads filters from files only; use: gaugeway filter --host kong --output DIR"
+            );
+        }
+        let digest = oci::write(directory, self.module().0, env!("CARGO_PKG_VERSION"))?;
+        out(format!("{digest}\n").as_bytes())?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 impl FilterArgs {
     pub(super) fn run(self) -> Result<ExitCode> {
         let (module, sha256) = self.host.module();
+        if let Some(directory) = self.what.oci {
+            return self.host.write_oci(&directory);
+        }
         match (self.what.output, self.host) {
             (None, _) => out(format!("{sha256}\n").as_bytes())?,
             (Some(Output::File(path)), Host::Kong) => write_for_kong(&path)?,
