@@ -38,6 +38,7 @@ struct Cli {
 const ENVIRONMENT: &str = "\
 Environment:
   ENVOY_BIN        this Envoy, instead of the one on PATH or the one in .tools/
+  HELM_BIN         this helm, likewise
   PROMETHEUS_BIN   this prometheus, PROMTOOL_BIN this promtool, likewise
   CI               any value but 'false': a test that lacks a tool fails, instead of being skipped
 
@@ -107,9 +108,10 @@ fn dispatch(command: Command) -> Result<()> {
                 Need::WasmTargets,
                 Need::Envoy,
                 Need::Prometheus,
+                Need::Helm,
                 Need::CargoDeny,
             ];
-            let needs = if all { &all_needs[..] } else { &all_needs[..3] };
+            let needs = if all { &all_needs[..] } else { &all_needs[..4] };
             Tools::set_up(needs).map(|_| eprintln!("xtask: everything is there"))
         }
         Command::Test { args } => test(&args),
@@ -121,7 +123,7 @@ fn dispatch(command: Command) -> Result<()> {
 }
 
 fn test(args: &[OsString]) -> Result<()> {
-    let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy, Need::Prometheus])?;
+    let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy, Need::Prometheus, Need::Helm])?;
     let step = Step::start("tests");
     let mut command = cargo(["test"]);
     command.args(run::locked());

@@ -5,8 +5,10 @@
 
 mod cargo_deny;
 mod envoy;
+mod helm;
 mod prometheus;
 mod wasm_targets;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +26,7 @@ pub(crate) enum Need {
     Envoy,
     /// prometheus and promtool.
     Prometheus,
+    Helm,
     CargoDeny,
 }
 
@@ -32,6 +35,7 @@ pub(crate) enum Need {
 pub(crate) struct Tools {
     envoy: Option<PathBuf>,
     prometheus: Option<prometheus::Binaries>,
+    helm: Option<PathBuf>,
     cargo_deny: Option<PathBuf>,
 }
 
@@ -56,6 +60,7 @@ impl Tools {
             Need::WasmTargets => wasm_targets::set_up(),
             Need::Envoy => envoy::set_up().map(|found| self.envoy = Some(found)),
             Need::Prometheus => prometheus::set_up().map(|found| self.prometheus = Some(found)),
+            Need::Helm => helm::set_up().map(|found| self.helm = Some(found)),
             Need::CargoDeny => cargo_deny::set_up().map(|found| self.cargo_deny = Some(found)),
         }
     }
@@ -68,6 +73,7 @@ impl Tools {
             variables.push((prometheus::PROMETHEUS, binaries.prometheus.clone()));
             variables.push((prometheus::PROMTOOL, binaries.promtool.clone()));
         }
+        variables.extend(self.helm.clone().map(|path| (helm::VARIABLE, path)));
         variables
     }
 

@@ -1,4 +1,4 @@
-//! Finding the programs that are not ours: Envoy, Prometheus.
+//! Finding the programs that are not ours: Envoy, Prometheus, Helm.
 
 use std::{
     env,
@@ -40,6 +40,13 @@ pub const PROMTOOL: Tool = Tool {
     program: "promtool",
     variable: "PROMTOOL_BIN",
     how: "install the package `prometheus`, or set PROMTOOL_BIN",
+};
+
+/// Helm.
+pub const HELM: Tool = Tool {
+    program: "helm",
+    variable: "HELM_BIN",
+    how: "run `cargo xtask setup`, which fetches it into .tools, or set HELM_BIN, or put `helm` on PATH",
 };
 
 impl Tool {

@@ -1,0 +1,151 @@
+//! What the chart makes: objects that an API server reads to the last field, a Pod under the restricted profile, and a
+//! command line that the controller takes.
+
+use std::process::Command;
+
+use anyhow::Result;
+use gaugeway_rig::tools::HELM;
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::helm::{EVERYTHING, only, render};
+
+/// What a type does not know is lost on the way through it: so nothing may be.
+fn assert_known<T: DeserializeOwned + Serialize>(object: &Value) {
+    let typed: T = serde_json::from_value(object.clone()).unwrap();
+    let back = serde_json::to_value(typed).unwrap();
+    assert_eq!(&without_empty(&back), &without_empty(object));
+}
+
+/// Kubernetes' types leave out lists and maps without members.
+fn without_empty(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), without_empty(value)))
+            .filter(|(_, value)| !value.is_null())
+            .collect(),
+        Value::Array(items) => items.iter().map(without_empty).collect(),
+        other => other.clone(),
+    }
+}
+
+fn check(object: &Value) {
+    match object["kind"].as_str().unwrap() {
+        "StatefulSet" => assert_known::<StatefulSet>(object),
+        "Service" => assert_known::<Service>(object),
+        "ServiceAccount" => assert_known::<ServiceAccount>(object),
+        "ConfigMap" => assert_known::<ConfigMap>(object),
+        "NetworkPolicy" => assert_known::<NetworkPolicy>(object),
+        "PodDisruptionBudget" => assert_known::<PodDisruptionBudget>(object),
+        "Role" => assert_known::<Role>(object),
+        "RoleBinding" => assert_known::<RoleBinding>(object),
+        "ClusterRole" => assert_known::<ClusterRole>(object),
+        "ClusterRoleBinding" => assert_known::<ClusterRoleBinding>(object),
+        // Of the Prometheus operator, whose types are in no crate of ours.
+        "ServiceMonitor" | "PrometheusRule" => {
+            assert_eq!(object["apiVersion"], "monitoring.coreos.com/v1");
+        }
+        other => panic!("no check for a {other}"),
+    }
+}
+
+#[test]
+fn every_object_is_one_that_kubernetes_knows() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    for values in ["", EVERYTHING] {
+        let objects = render(values)?;
+        assert!(objects.len() > 6, "{objects:?}");
+        objects.iter().for_each(check);
+        for object in &objects {
+            let cluster_wide =
+                ["ClusterRole", "ClusterRoleBinding"].contains(&object["kind"].as_str().unwrap());
+            assert_eq!(object["metadata"]["namespace"].is_null(), cluster_wide);
+            assert_ne!(object["kind"], "Secret", "a render must not change a key");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_second_render_is_the_same() -> Result<()> {
+    if HELM.or_skip()? {
+        assert_eq!(render(EVERYTHING)?, render(EVERYTHING)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_pod_keeps_the_restricted_profile() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    let objects = render("")?;
+    let set: StatefulSet = serde_json::from_value(only(&objects, "StatefulSet").clone())?;
+    let pod = set.spec.template.spec.unwrap();
+    let security = pod.security_context.unwrap();
+    assert_eq!(security.run_as_non_root, Some(true));
+    assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
+    assert_eq!(pod.host_network, None);
+    for container in pod.containers {
+        let security = container.security_context.unwrap();
+        assert_eq!(security.allow_privilege_escalation, Some(false));
+        assert_eq!(security.read_only_root_filesystem, Some(true));
+        assert_eq!(security.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+        assert!(container.resources.unwrap().requests.is_some());
+    }
+    for volume in pod.volumes.unwrap() {
+        assert!(volume.host_path.is_none());
+    }
+    Ok(())
+}
+
+#[test]
+fn namespaces_need_no_cluster_wide_right() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    let everywhere = render("")?;
+    let rules = &only(&everywhere, "ClusterRole")["rules"];
+    let chosen = render("namespaces: [shop, data]")?;
+    let roles: Vec<&Value> = chosen.iter().filter(|o| o["kind"] == "Role").collect();
+    assert_eq!(roles.len(), 2);
+    for role in roles {
+        assert_eq!(&role["rules"], rules);
+    }
+    assert!(chosen.iter().all(|o| o["kind"] != "ClusterRole"));
+    assert!(chosen.iter().all(|o| o["kind"] != "ClusterRoleBinding"));
+    Ok(())
+}
+
+/// The controller reads its command line before anything else; a wrong one is exit code 2.
+#[test]
+fn the_controller_takes_the_command_line() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    let nowhere = tempfile::tempdir()?;
+    for values in ["", EVERYTHING] {
+        let objects = render(values)?;
+        let pod = &only(&objects, "StatefulSet")["spec"]["template"]["spec"];
+        let arguments = pod["containers"][0]["args"].as_array().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_gaugeway"))
+            .args(arguments.iter().map(|argument| argument.as_str().unwrap()))
+            .env_clear()
+            .env("HOME", nowhere.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("/etc/gaugeway/token/token.key"), "{said}");
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Alerts and dashboards ask for metrics that exist, in expressions that Prometheus reads.
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use anyhow::Result;
+use gaugeway_rig::tools::PROMTOOL;
+use serde_json::Value;
+
+use crate::helm::chart;
+
+fn alerts() -> String {
+    fs::read_to_string(chart().join("files/alerts.yaml")).unwrap()
+}
+
+fn dashboards() -> Vec<Value> {
+    let files = fs::read_dir(chart().join("files/dashboards")).unwrap();
+    let mut dashboards: Vec<Value> = files
+        .map(|file| {
+            serde_json::from_str(&fs::read_to_string(file.unwrap().path()).unwrap()).unwrap()
+        })
+        .collect();
+    dashboards.sort_by_key(|dashboard| dashboard["uid"].to_string());
+    dashboards
+}
+
+/// Queries of a dashboard's panels.
+fn queries(dashboard: &Value) -> Vec<&str> {
+    let panels = dashboard["panels"].as_array().unwrap();
+    panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap())
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect()
+}
+
+/// Names of metrics in a text, without what a histogram's series add.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("gaugeway_"))
+        .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+        .map(|word| {
+            word.strip_suffix("_seconds_sum")
+                .map_or(word, |_| word.trim_end_matches("_sum"))
+        })
+        .collect()
+}
+
+#[test]
+fn every_metric_asked_for_is_documented() {
+    let documented = fs::read_to_string(chart().join("../../docs/metrics.md")).unwrap();
+    let known: BTreeSet<&str> = metrics(&documented);
+    let alerts = alerts();
+    let dashboards = dashboards();
+    let asked: BTreeSet<&str> = dashboards
+        .iter()
+        .flat_map(queries)
+        .chain([alerts.as_str()])
+        .flat_map(metrics)
+        .collect();
+    assert!(asked.len() > 10, "{asked:?}");
+    let unknown: Vec<_> = asked.difference(&known).collect();
+    assert!(unknown.is_empty(), "{unknown:?} are not in docs/metrics.md");
+}
+
+#[test]
+fn prometheus_reads_every_expression() -> Result<()> {
+    if !PROMTOOL.or_skip()? {
+        return Ok(());
+    }
+    // A dashboard's query becomes a rule once Grafana's variables are filled in.
+    let directory = tempfile::tempdir()?;
+    let filled: Vec<Value> = dashboards()
+        .iter()
+        .flat_map(queries)
+        .enumerate()
+        .map(|(index, query)| {
+            let query = query.replace("$__rate_interval", "1m").replace("$", "");
+            serde_json::json!({"record": format!("query:{index}"), "expr": query})
+        })
+        .collect();
+    let groups = serde_json::json!({"groups": [{"name": "dashboards", "rules": filled}]});
+    let file = directory.path().join("dashboards.yaml");
+    fs::write(&file, groups.to_string())?;
+    for file in [chart().join("files/alerts.yaml"), file] {
+        let output = Command::new(PROMTOOL.find()?)
+            .args(["check", "rules"])
+            .arg(&file)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", file.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Values that cannot work are refused before anything reaches a cluster, and the message names them.
+
+use anyhow::Result;
+use gaugeway_rig::tools::HELM;
+
+use crate::helm::{EVERYTHING, chart, helm, render};
+
+#[test]
+fn helm_lints_it() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    for values in ["", EVERYTHING] {
+        let output = helm(&["lint", "--strict", &chart().to_string_lossy()], values)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn impossible_values_are_refused_by_name() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    for (values, named) in [
+        ("replicas: 2", "replicas"),
+        ("replica: 1", "replica"),
+        ("recording: {schema: 6}", "schema"),
+        ("recording: {dimensions: [node, moon]}", "dimensions"),
+        ("recording: {reportInterval: 5}", "reportInterval"),
+        ("recording: {classicBuckets: [5ms, fast]}", "classicBuckets"),
+        ("series: {max: 0}", "max"),
+        ("image: {digest: latest}", "digest"),
+        ("tokenKey: {existingSecret: ''}", "existingSecret"),
+        ("persistence: {size: large}", "size"),
+        ("networkPolicy: {gateways: [{}]}", "gateways"),
+    ] {
+        let error = render(values).unwrap_err().to_string();
+        assert!(error.contains(named), "{values}: {error}");
+    }
+    Ok(())
+}
