@@ -7,7 +7,9 @@ mod body;
 mod filters;
 mod io;
 mod metrics;
+mod negotiate;
 mod refusal;
+mod scrape;
 mod server;
 mod wasm;
 

@@ -3,14 +3,14 @@
 //! Invariants: no globals; every label value comes from a closed set or is a gateway's name, and gateways are bounded
 //! (see [`gateways`]); every metric is listed by [`Telemetry::table`], from which `docs/metrics.md` is generated.
 
+mod encode;
 pub mod gateways;
 mod register;
 
 use std::sync::Arc;
 
-use prometheus::{
-    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
-};
+use gaugeway_aggregate::Format;
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use gateways::Gateways;
 use register::Register;
@@ -158,12 +158,12 @@ impl Telemetry {
         &self.table
     }
 
-    /// Appends the classic text format.
+    /// All own metrics in a format, without what ends a page.
     ///
     /// # Errors
     /// When a family is inconsistent, which registration excludes.
-    pub fn encode_text(&self, out: &mut String) -> Result<(), prometheus::Error> {
-        TextEncoder::new().encode_utf8(&self.registry.gather(), out)
+    pub fn encode(&self, format: Format) -> Result<Vec<u8>, prometheus::Error> {
+        encode::encode(&self.registry.gather(), format)
     }
 }
 

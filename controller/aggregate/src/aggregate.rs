@@ -92,7 +92,7 @@ impl Aggregate {
         self.totals.series.len()
     }
 
-    /// The totals now. Cheap: one pointer per 64 series, plus one walk over the keys when a series came or went.
+    /// The totals now. Cheap: one pointer per 16 series.
     pub fn snapshot(&mut self, now: UnixNanos) -> Snapshot {
         Snapshot {
             change: self.change,

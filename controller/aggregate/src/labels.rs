@@ -13,27 +13,35 @@ const OVERFLOW: &str = "overflow";
 /// The labels between the braces: sorted by name, values escaped, no trailing comma. Never empty.
 pub(crate) fn render(target: &Target, route: &str) -> Box<str> {
     let mut out = String::with_capacity(160);
-    let mut route = Some(route).filter(|route| !route.is_empty());
-    if let Some(service) = made_by_filter(target.kind()) {
-        for label in target.labels() {
-            put(&mut out, &label.name, &label.value);
-        }
-        put_even_empty(&mut out, names::NAMESPACE, "");
-        put_even_empty(&mut out, names::SERVICE, service);
-    } else {
-        for label in target.labels() {
-            if label.name.as_str() > names::ROUTE
-                && let Some(route) = route.take()
-            {
-                put(&mut out, names::ROUTE, route);
-            }
-            put(&mut out, &label.name, &label.value);
-        }
-    }
-    if let Some(route) = route {
-        put(&mut out, names::ROUTE, route);
-    }
+    each(target, route, |name, value| put(&mut out, name, value));
     out.into_boxed_str()
+}
+
+/// Gives the labels of a series, sorted by name, without the empty ones, but for an unknown namespace.
+pub(crate) fn each(target: &Target, route: &str, mut give: impl FnMut(&str, &str)) {
+    let mut give_some = |name: &str, value: &str| {
+        if !value.is_empty() {
+            give(name, value);
+        }
+    };
+    let mut route = Some(route);
+    let service = made_by_filter(target.kind());
+    for label in target.labels() {
+        if label.name.as_str() > names::ROUTE
+            && service.is_none()
+            && let Some(route) = route.take()
+        {
+            give_some(names::ROUTE, route);
+        }
+        give_some(&label.name, &label.value);
+    }
+    if let Some(service) = service {
+        give(names::NAMESPACE, "");
+        give(names::SERVICE, service);
+    }
+    if let Some(route) = route.filter(|route| !route.is_empty()) {
+        give(names::ROUTE, route);
+    }
 }
 
 /// Escapes a label's value for the text formats.
@@ -73,14 +81,8 @@ const fn made_by_filter(kind: TargetKind) -> Option<&'static str> {
     }
 }
 
-/// Appends a label, unless its value is empty.
+/// Appends a label.
 pub(crate) fn put(out: &mut String, name: &str, value: &str) {
-    if !value.is_empty() {
-        put_even_empty(out, name, value);
-    }
-}
-
-fn put_even_empty(out: &mut String, name: &str, value: &str) {
     if !out.is_empty() {
         out.push(',');
     }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aggregate;
+pub mod client_model;
 pub mod counts;
 pub mod exposition;
 mod gateway;
@@ -31,7 +32,7 @@ mod tests;
 
 pub use aggregate::{Aggregate, Applied, Config, DefineError, Defined, Refused, Swept};
 pub use counts::{ClassCount, Counts};
-pub use exposition::{DataplaneUrls, Exposition, Family, Format, View};
+pub use exposition::{DataplaneUrls, Encoding, Exposition, Family, Format, Request, View};
 pub use host::{Liveness, Reach};
 pub use series::{Series, SeriesKey};
 pub use snapshot::Snapshot;

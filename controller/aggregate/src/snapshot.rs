@@ -27,12 +27,12 @@ impl Snapshot {
         &self.layout
     }
 
-    /// All series, by target and route, ordered by their labels.
+    /// All series, by target and route. In a fixed order: a series keeps its place for life.
     pub fn series(&self) -> impl Iterator<Item = &Arc<Series>> {
         self.series.iter()
     }
 
-    /// Totals per gateway and Service, ordered by their labels; none unless the configuration asks for them.
+    /// Totals per gateway and Service; none unless the configuration asks for them.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Series>> {
         self.services.iter()
     }

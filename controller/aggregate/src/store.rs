@@ -2,14 +2,19 @@
 //! only when it changes one that a snapshot holds. So neither side ever waits for the other, and a snapshot's memory
 //! is what changed since.
 
-use std::{borrow::Borrow, cmp::Ordering, collections::BTreeMap, sync::Arc};
+mod chunk;
+
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+pub(crate) use chunk::{CHUNK, Chunk};
+use foldhash::fast::RandomState;
 
 use crate::series::{Series, SeriesKey};
-
-/// Series per chunk.
-const CHUNK: usize = 64;
-
-type Chunk = Vec<Option<Arc<Series>>>;
 
 /// Where a series is kept. Reused after the series is gone: who keeps a slot compares the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,20 +25,18 @@ pub(crate) struct Slot(u32);
 pub(crate) struct Store {
     chunks: Vec<Arc<Chunk>>,
     free: Vec<Slot>,
-    by_key: BTreeMap<ByText, Slot>,
-    /// Slots in the order of keys, until a series comes or goes.
-    order: Option<Arc<[Slot]>>,
+    by_key: HashMap<ByText, Slot, RandomState>,
 }
 
 /// Looks keys up by their text without copying it.
 #[derive(Debug)]
 struct ByText(Arc<SeriesKey>);
 
-/// The series of one moment, ordered by key.
+/// The series of one moment, in the order of their slots.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frozen {
     chunks: Arc<[Arc<Chunk>]>,
-    order: Arc<[Slot]>,
+    len: usize,
 }
 
 impl Borrow<str> for ByText {
@@ -50,15 +53,9 @@ impl PartialEq for ByText {
 
 impl Eq for ByText {}
 
-impl PartialOrd for ByText {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByText {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.text().cmp(other.0.text())
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text().hash(state);
     }
 }
 
@@ -81,14 +78,12 @@ impl Store {
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Series> {
         let (chunk, at) = slot.split();
-        self.chunks.get(chunk)?.get(at)?.as_deref()
+        self.chunks.get(chunk)?.get(at).map(|series| &**series)
     }
 
     /// The series to change; copied first if a snapshot holds it.
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Series> {
-        let (chunk, at) = slot.split();
-        let chunk = Arc::make_mut(self.chunks.get_mut(chunk)?);
-        chunk.get_mut(at)?.as_mut().map(Arc::make_mut)
+        self.place(slot)?.as_mut().map(Arc::make_mut)
     }
 
     /// Whether the slot still has the series of this very key.
@@ -103,47 +98,42 @@ impl Store {
             Some(slot) => slot,
             None => self.grow()?,
         };
-        let (chunk, at) = slot.split();
-        let place = Arc::make_mut(self.chunks.get_mut(chunk)?).get_mut(at)?;
-        self.by_key.insert(ByText(Arc::clone(&series.key)), slot);
-        *place = Some(Arc::new(series));
-        self.order = None;
+        let key = ByText(Arc::clone(&series.key));
+        *self.place(slot)? = Some(Arc::new(series));
+        self.by_key.insert(key, slot);
         Some(slot)
     }
 
     pub(crate) fn remove(&mut self, text: &str) -> Option<Arc<Series>> {
         let slot = self.by_key.remove(text)?;
-        self.order = None;
         self.free.push(slot);
-        let (chunk, at) = slot.split();
-        Arc::make_mut(self.chunks.get_mut(chunk)?)
-            .get_mut(at)?
-            .take()
+        self.place(slot)?.take()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().flatten())
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
     pub(crate) fn slots(&self) -> Vec<Slot> {
         self.by_key.values().copied().collect()
     }
 
-    pub(crate) fn freeze(&mut self) -> Frozen {
-        let by_key = &self.by_key;
-        let order = self
-            .order
-            .get_or_insert_with(|| by_key.values().copied().collect());
+    pub(crate) fn freeze(&self) -> Frozen {
         Frozen {
             chunks: self.chunks.as_slice().into(),
-            order: Arc::clone(order),
+            len: self.len(),
         }
+    }
+
+    fn place(&mut self, slot: Slot) -> Option<&mut Option<Arc<Series>>> {
+        let (chunk, at) = slot.split();
+        Arc::make_mut(self.chunks.get_mut(chunk)?).place(at)
     }
 
     fn grow(&mut self) -> Option<Slot> {
         let first = u32::try_from(self.chunks.len() * CHUNK).ok()?;
         let last = first.checked_add(u32::try_from(CHUNK).ok()? - 1)?;
-        self.chunks.push(Arc::new(vec![None; CHUNK]));
+        self.chunks.push(Arc::default());
         self.free.extend((first + 1..=last).rev().map(Slot));
         Some(Slot(first))
     }
@@ -151,16 +141,14 @@ impl Store {
 
 impl Frozen {
     pub(crate) fn len(&self) -> usize {
-        self.order.len()
+        self.len
     }
 
-    /// The series at a position of the order.
-    pub(crate) fn get(&self, position: usize) -> Option<&Arc<Series>> {
-        let (chunk, at) = self.order.get(position)?.split();
-        self.chunks.get(chunk)?.get(at)?.as_ref()
+    pub(crate) fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.chunks
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
-        (0..self.len()).filter_map(|position| self.get(position))
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 }

@@ -3,31 +3,25 @@
 //! A scrape takes one snapshot of the totals and renders it piece by piece as fast as the scraper reads; it never
 //! blocks ingest.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::{
     Extension, Router,
-    body::{Body, HttpBody},
+    body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
     routing::get,
 };
-use bytes::Bytes;
-use gaugeway_aggregate::{ChangeNumber, Exposition, Format};
-use hyper::body::Frame;
+use gaugeway_aggregate::{Encoding, Exposition, exposition};
 
 use super::{
+    negotiate,
     refusal::{Path, Reason, Refusal},
+    scrape::{Delivery, ScrapeBody},
     server::Peer,
 };
 use crate::{
-    ledger::{Durability, LedgerHandle, Scrape, Scraper},
+    ledger::{Durability, LedgerHandle, Scraper},
     mapping::MappingHandle,
     source::SourceState,
     telemetry::Telemetry,
@@ -94,25 +88,37 @@ async fn metrics(
         return state.refuse(Path::Metrics, Refusal::unavailable(Reason::Busy, text));
     };
     state.mapping.observe();
-    let mut own = String::new();
-    if let Err(error) = state.telemetry.encode_text(&mut own) {
+    let (format, encoding) = (negotiate::format(&headers), negotiate::encoding(&headers));
+    let own = state.telemetry.encode(format).unwrap_or_else(|error| {
         tracing::error!(%error, "own metrics cannot be encoded");
-    }
+        Vec::new()
+    });
     state.telemetry.answered(Path::Metrics);
-    let format = negotiate(&headers);
-    let body = ScrapeBody::new(own, scrape, format, scraper, &state);
+    let request = exposition::Request {
+        format,
+        encoding,
+        view: scrape.view,
+        kong: scrape.kong,
+        preamble: own,
+    };
+    let delivery = Delivery {
+        scraper,
+        change: scrape.snapshot.change,
+        ledger: state.ledger.clone(),
+        telemetry: Arc::clone(&state.telemetry),
+    };
+    let body = ScrapeBody::new(Exposition::new(scrape.snapshot, request), delivery);
     let mut response = Response::new(Body::new(body));
+    let headers = response.headers_mut();
     let content_type = HeaderValue::from_static(format.content_type());
+    headers.insert(header::CONTENT_TYPE, content_type);
+    if encoding == Encoding::Gzip {
+        let gzip = HeaderValue::from_static("gzip");
+        headers.insert(header::CONTENT_ENCODING, gzip);
+    }
+    let vary = HeaderValue::from_static("accept, accept-encoding");
+    headers.insert(header::VARY, vary);
     response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-/// The best format that the scraper takes. Classic text suits every scraper; further formats are chosen here by the
-/// `accept` header.
-fn negotiate(_headers: &HeaderMap) -> Format {
-    Format::Text
 }
 
 async fn ready(State(state): State<Arc<Metrics>>) -> Response<Body> {
@@ -158,64 +164,4 @@ fn escape(text: &str) -> String {
 async fn not_served(State(state): State<Arc<Metrics>>) -> Response<Body> {
     let refusal = Refusal::new(StatusCode::NOT_FOUND, Reason::UnknownPath, SERVED);
     state.refuse(Path::Other, refusal)
-}
-
-/// Own metrics, then the aggregate piece by piece. When the last piece was taken, the ledger learns what this scraper
-/// has seen.
-struct ScrapeBody {
-    own: Option<String>,
-    exposition: Exposition,
-    rendered: bool,
-    delivered: Option<(Scraper, ChangeNumber)>,
-    spent: Duration,
-    ledger: LedgerHandle,
-    telemetry: Arc<Telemetry>,
-}
-
-impl ScrapeBody {
-    fn new(own: String, scrape: Scrape, format: Format, scraper: Scraper, state: &Metrics) -> Self {
-        let change = scrape.snapshot.change;
-        Self {
-            own: Some(own),
-            exposition: Exposition::new(scrape.snapshot, format, scrape.view, scrape.kong.as_ref()),
-            rendered: false,
-            delivered: Some((scraper, change)),
-            spent: Duration::ZERO,
-            ledger: state.ledger.clone(),
-            telemetry: Arc::clone(&state.telemetry),
-        }
-    }
-
-    fn next(&mut self) -> Option<Bytes> {
-        if let Some(own) = self.own.take() {
-            return Some(own.into());
-        }
-        let mut piece = Vec::new();
-        let started = Instant::now();
-        while !self.rendered && piece.is_empty() {
-            self.rendered = !self.exposition.next_piece(&mut piece);
-        }
-        self.spent += started.elapsed();
-        if !piece.is_empty() {
-            return Some(piece.into());
-        }
-        if let Some((scraper, change)) = self.delivered.take() {
-            let seconds = self.spent.as_secs_f64();
-            self.telemetry.ledger.render.observe(seconds);
-            self.ledger.delivered(scraper, change);
-        }
-        None
-    }
-}
-
-impl HttpBody for ScrapeBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.next().map(|piece| Ok(Frame::data(piece))))
-    }
 }

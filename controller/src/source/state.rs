@@ -154,6 +154,8 @@ impl WatchHandle {
 
 #[cfg(test)]
 mod tests {
+    use gaugeway_aggregate::Format;
+
     use super::*;
 
     #[test]
@@ -169,8 +171,7 @@ mod tests {
         assert!(!missing.contains("Service"), "{missing}");
         assert!(routes.set(WatchState::Absent), "the last");
         assert!(!routes.set(WatchState::Watching), "once only");
-        let mut text = String::new();
-        telemetry.encode_text(&mut text).unwrap();
+        let text = String::from_utf8(telemetry.encode(Format::Text).unwrap()).unwrap();
         let line = "gaugeway_source_watches{kind=\"Service\",state=\"watching\"} 1\n";
         assert!(text.contains(line), "{text}");
     }

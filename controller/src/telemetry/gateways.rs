@@ -166,6 +166,8 @@ impl Families {
 
 #[cfg(test)]
 mod tests {
+    use gaugeway_aggregate::Format;
+
     use super::*;
     use crate::telemetry::Telemetry;
 
@@ -176,8 +178,7 @@ mod tests {
             let name = GatewayName::try_new(&format!("ns/gw-{i}")).unwrap();
             t.gateways.get(&name).reports.inc();
         }
-        let mut text = String::new();
-        t.encode_text(&mut text).unwrap();
+        let text = String::from_utf8(t.encode(Format::Text).unwrap()).unwrap();
         assert!(text.contains("gaugeway_reports_total{gateway=\"overflow\"} 10\n"));
         let own = text
             .lines()
@@ -191,8 +192,7 @@ mod tests {
         let name = GatewayName::try_new("ns/gw").unwrap();
         t.gateways.get(&name).event(FilterCounter::ClockSteps, 1);
         t.gateways.get(&name).event(FilterCounter::Unrecorded, 7);
-        let mut text = String::new();
-        t.encode_text(&mut text).unwrap();
+        let text = String::from_utf8(t.encode(Format::Text).unwrap()).unwrap();
         assert!(
             text.contains(r#"gaugeway_filter_events_total{event="clock_steps",gateway="ns/gw"} 1"#)
         );

@@ -11,4 +11,5 @@ mod hostile;
 mod keys;
 mod limits;
 mod scene;
+mod scrape;
 mod stop;

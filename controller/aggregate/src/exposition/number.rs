@@ -1,4 +1,4 @@
-//! Numbers as decimal text: exact, shortest, without floats.
+//! Numbers as decimal text: exact, shortest, without floats; and as doubles for the format that has only those.
 
 /// Digits after the point when nanoseconds are written in a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,19 @@ impl Unit {
 #[inline]
 pub(crate) fn integer(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Nanoseconds in a unit: the nearest double, while the nanoseconds are below 2^53 (104 days).
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "doubles are what the format has"
+)]
+pub(crate) fn float(nanos: u128, unit: Unit) -> f64 {
+    let scale = match unit {
+        Unit::Seconds => 1e9,
+        Unit::Milliseconds => 1e6,
+    };
+    nanos as f64 / scale
 }
 
 /// Appends nanoseconds in a unit, without trailing zeros.

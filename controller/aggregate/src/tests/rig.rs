@@ -1,6 +1,6 @@
 //! What the tests share: an index that says what it is told, reports, and the whole state as bytes.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{cell::Cell, collections::BTreeSet, sync::Arc};
 
 use gaugeway_wire::{
     CodeClass, Fingerprint, GatewayName, Generation, Label, Layout, Nanos, Outcome, Policy, Report,
@@ -10,7 +10,9 @@ use gaugeway_wire::{
     target::names,
 };
 
-use crate::{Aggregate, Config, Exposition, Format, Liveness, Reach, View, units::seconds};
+use crate::{
+    Aggregate, Config, DataplaneUrls, Exposition, Liveness, Reach, Request, View, units::seconds,
+};
 
 pub(super) const START: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
 
@@ -180,14 +182,33 @@ pub(super) fn text(of: &mut Aggregate) -> String {
 }
 
 pub(super) fn text_as(of: &mut Aggregate, view: View) -> String {
-    let urls = crate::DataplaneUrls(std::sync::Arc::new(|gateway: &GatewayName| {
-        format!("http://{gateway}:8100")
-    }));
+    let request = Request {
+        view,
+        kong: Some(urls()),
+        ..Request::default()
+    };
+    String::from_utf8(exposed(of, request)).unwrap()
+}
+
+pub(super) fn urls() -> DataplaneUrls {
+    DataplaneUrls(Arc::new(|gateway| format!("http://{gateway}:8100")))
+}
+
+pub(super) fn exposed(of: &mut Aggregate, request: Request) -> Vec<u8> {
     let mut out = Vec::new();
-    Exposition::new(of.snapshot(START), Format::Text, view, Some(&urls))
+    Exposition::new(of.snapshot(START), request)
         .write_to(&mut out)
         .unwrap();
-    String::from_utf8(out).unwrap()
+    out
+}
+
+/// Compares with a frozen file; one that differs is written where it can be taken from, if the change is meant.
+pub(super) fn assert_frozen(name: &str, shown: &[u8], frozen: &[u8]) {
+    if shown != frozen {
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, shown).unwrap();
+        panic!("tests/golden/{name} differs; if that is meant, copy {path:?} there");
+    }
 }
 
 /// Sum of `gaugeway_upstream_requests_total` over all series.

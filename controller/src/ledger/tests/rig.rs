@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaugeway_aggregate::{Aggregate, Exposition, Format, Liveness, Reach};
+use gaugeway_aggregate::{Aggregate, Exposition, Liveness, Reach, Request};
 use gaugeway_wire::{
     CodeClass, Fingerprint, GatewayName, Generation, Label, Layout, Nanos, Outcome, Policy,
     ReportCall, RequestClass, Seq, Target, TargetDefinition, TargetKind, UnixNanos, VmId,
@@ -124,14 +124,14 @@ impl Ledger {
         let scrape = self.handle.scrape(scraper.clone()).await.unwrap();
         let change = scrape.snapshot.change;
         let mut out = Vec::new();
-        Exposition::new(
-            scrape.snapshot,
-            Format::Text,
-            scrape.view,
-            scrape.kong.as_ref(),
-        )
-        .write_to(&mut out)
-        .unwrap();
+        let request = Request {
+            view: scrape.view,
+            kong: scrape.kong,
+            ..Request::default()
+        };
+        Exposition::new(scrape.snapshot, request)
+            .write_to(&mut out)
+            .unwrap();
         if delivered {
             self.handle.delivered(scraper, change);
         }
