@@ -91,3 +91,34 @@ fn prometheus_reads_every_expression() -> Result<()> {
     }
     Ok(())
 }
+
+/// The cases name the annotations too, so a text that its labels do not fill in is seen.
+#[test]
+fn every_alert_fires_when_it_should_and_is_silent_beside() -> Result<()> {
+    let cases = fs::read_to_string(chart().join("../../tests/chart/alerts.test.yaml"))?;
+    let alerts = alerts();
+    let names: Vec<&str> = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        assert!(
+            cases.contains(&format!("alertname: {name}\n")),
+            "no case for {name}"
+        );
+    }
+    if !PROMTOOL.or_skip()? {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("alerts.yaml"), &alerts)?;
+    fs::write(directory.path().join("cases.yaml"), &cases)?;
+    let output = Command::new(PROMTOOL.find()?)
+        .args(["test", "rules", "cases.yaml"])
+        .current_dir(directory.path())
+        .output()?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use gaugeway_rig::{
-    AccessLine, Cluster, Gateway, GatewayConfig, Latency, Prometheus, Route, Upstream,
+    AccessLine, Client, Cluster, Gateway, GatewayConfig, Latency, Prometheus, Route, Upstream,
     client::Request,
     oracle::quantile,
     prometheus::Sample,
@@ -277,5 +277,50 @@ async fn promtool_says_the_one_expected_line() -> Result<()> {
         "promtool: {} {said}",
         output.status
     );
+    Ok(())
+}
+
+/// Shows watches of a cluster; this scene's objects come from a directory.
+const OF_A_CLUSTER: &str = "gaugeway_source_watches";
+
+#[tokio::test]
+async fn every_query_of_the_dashboards_returns_data() -> Result<()> {
+    let latency = Latency::Constant(Duration::from_millis(2));
+    let Some(scene) = Scene::start(latency, &[]).await? else {
+        return Ok(());
+    };
+    let stranger = Client::new(scene.stage.controller.ports().filters);
+    ensure!(stranger.send(Request::get("/nowhere")).await?.status == 404);
+    scene.send(20).await?;
+    let mut asked = 0;
+    let dashboards = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/charts/gaugeway/files/dashboards"
+    );
+    for file in std::fs::read_dir(dashboards)? {
+        let dashboard: serde_json::Value = serde_json::from_slice(&std::fs::read(file?.path())?)?;
+        let panels = dashboard["panels"].as_array().context("no panels")?;
+        for target in panels
+            .iter()
+            .flat_map(|p| p["targets"].as_array())
+            .flatten()
+        {
+            let query = target["expr"].as_str().context("no query")?;
+            if query.contains(OF_A_CLUSTER) {
+                continue;
+            }
+            // As Grafana fills in its variables.
+            let query = query
+                .replace("$__rate_interval", "1m")
+                .replace("$namespace", ".*")
+                .replace("$service", ".*");
+            scene
+                .prometheus
+                .queried(&query, |s| s.first().map(drop).context("no data"))
+                .await?;
+            asked += 1;
+        }
+    }
+    ensure!(asked > 15, "{asked}");
     Ok(())
 }

@@ -37,9 +37,10 @@ Useful queries:
 histogram_quantile(0.99, sum by (kubernetes_namespace, kubernetes_service, le) (
   rate(gaugeway_upstream_latency_seconds_bucket[5m])))
 
-# share of requests without an answer from the backend, per Service
-sum by (kubernetes_namespace, kubernetes_service) (
+# share of requests without an answer from the backend, per Service; 0 where none is missing
+(sum by (kubernetes_namespace, kubernetes_service) (
   rate(gaugeway_upstream_requests_total{outcome=~"timeout|reset|connect_failure|overflow|no_endpoint"}[5m]))
+or 0 * sum by (kubernetes_namespace, kubernetes_service) (rate(gaugeway_upstream_requests_total[5m])))
 / sum by (kubernetes_namespace, kubernetes_service) (rate(gaugeway_upstream_requests_total[5m]))
 
 # reports that stopped: worker VMs that were alive an hour ago and are not now
