@@ -100,7 +100,7 @@ mod tests {
     fn both_are_small() {
         let sizes = [ENVOY_MODULE, KONG_MODULE].map(<[u8]>::len);
         assert!(
-            sizes[0] <= 288 * 1024 && sizes[1] <= 288 * 1024,
+            sizes[0] <= 192 * 1024 && sizes[1] <= 224 * 1024,
             "{sizes:?}"
         );
     }

@@ -1,9 +1,14 @@
 //! The filter's configuration: the JSON of the plugin configuration.
 
+use core::ops::RangeInclusive;
+
 use gaugeway_wire::{
     ClassicBounds, GatewayName, Nanos, Policy, Schema, limits::REPORT_INTERVAL_MS,
 };
-use serde::Deserialize;
+
+mod json;
+
+use self::json::{Reader, Unexpected};
 
 /// Longest configuration that is read, in bytes. Hosts are known to suffer from long ones.
 pub const CONFIGURATION_BYTES: usize = 64 * 1024;
@@ -74,48 +79,68 @@ pub enum ConfigError {
     #[error("the configuration is longer than 64 KiB")]
     Size,
     /// Not what is expected.
-    #[error("the configuration is not the JSON object that this filter reads: {0}")]
-    Json(#[from] serde_json::Error),
+    #[error(
+        "the configuration is not the JSON object that this filter reads: at byte {0} there should be {1}"
+    )]
+    Json(usize, &'static str),
     /// A member has no legal value.
     #[error("\"{0}\" {1}")]
     Value(&'static str, &'static str),
 }
 
-#[derive(Deserialize)]
+/// What was read, before it is checked; empty or absent where the configuration says nothing.
+#[derive(Default)]
 struct RawConfig {
     gateway: String,
-    #[serde(default)]
-    cluster: Option<String>,
-    #[serde(default)]
-    controller: Option<String>,
-    #[serde(default)]
+    cluster: String,
+    controller: String,
     authority: Option<String>,
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
+    token: String,
     policy: RawPolicy,
-    #[serde(default)]
     identity: RawIdentity,
-    #[serde(default)]
-    timeout_ms: Option<u32>,
+    timeout_ms: Option<u64>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct RawIdentity {
-    namespace: Option<String>,
-    service: Option<String>,
-    route: Option<String>,
+    namespace: String,
+    service: String,
+    route: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct RawPolicy {
-    schema: Option<u32>,
+    schema: Option<u64>,
     classic_bounds_ns: Option<Vec<u64>>,
-    report_interval_ms: Option<u32>,
+    report_interval_ms: Option<u64>,
     route: Option<bool>,
-    unknown_grace_ms: Option<u32>,
+    unknown_grace_ms: Option<u64>,
+}
+
+impl RawConfig {
+    fn read(json: &[u8]) -> Result<Self, Unexpected> {
+        let text = core::str::from_utf8(json).map_err(|error| Unexpected {
+            wanted: "text in UTF-8",
+            at: error.valid_up_to(),
+        })?;
+        let mut raw = Self::default();
+        let mut reader = Reader::new(text);
+        reader.object(&mut |reader, name| {
+            match name {
+                "gateway" => raw.gateway = reader.string()?,
+                "cluster" => raw.cluster = reader.string()?,
+                "controller" => raw.controller = reader.string()?,
+                "authority" => raw.authority = Some(reader.string()?),
+                "token" => raw.token = reader.string()?,
+                "policy" => raw.policy.read(reader)?,
+                "identity" => raw.identity.read(reader)?,
+                "timeout_ms" => raw.timeout_ms = Some(reader.number()?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        reader.end().map(|()| raw)
+    }
 }
 
 impl Config {
@@ -127,7 +152,8 @@ impl Config {
         if json.len() > CONFIGURATION_BYTES {
             return Err(ConfigError::Size);
         }
-        let raw: RawConfig = serde_json::from_slice(json)?;
+        let raw = RawConfig::read(json)
+            .map_err(|unexpected| ConfigError::Json(unexpected.at, unexpected.wanted))?;
         let illegal = "must be 1 to 512 printable ASCII characters without spaces";
         let gateway = GatewayName::try_new(&raw.gateway)
             .map_err(|_| ConfigError::Value("gateway", illegal))?;
@@ -151,7 +177,7 @@ impl Config {
                 "authority",
                 raw.authority.unwrap_or_else(|| "gaugeway".to_owned()),
             )?,
-            token: text("token", raw.token.unwrap_or_default())?,
+            token: text("token", raw.token)?,
             least_interval: match host {
                 Gateway::Envoy => Nanos(0),
                 Gateway::Kong => raw
@@ -161,9 +187,10 @@ impl Config {
             },
             policy: raw.policy.check()?,
             identity: raw.identity.check()?,
-            timeout: raw
-                .timeout_ms
-                .map_or(TIMEOUT, |ms| Nanos::from_millis(ms.into())),
+            timeout: match raw.timeout_ms {
+                None => TIMEOUT,
+                Some(ms) => milliseconds("timeout_ms", ms, 0..=u32::MAX)?,
+            },
         })
     }
 
@@ -181,10 +208,10 @@ impl Config {
 /// Where the controller is.
 fn address(
     name: &'static str,
-    value: Option<String>,
+    value: String,
     illegal: &'static str,
 ) -> Result<String, ConfigError> {
-    match text(name, value.unwrap_or_default())? {
+    match text(name, value)? {
         empty if empty.is_empty() => Err(ConfigError::Value(name, illegal)),
         value => Ok(value),
     }
@@ -203,21 +230,68 @@ fn text(name: &'static str, value: String) -> Result<String, ConfigError> {
     }
 }
 
+fn milliseconds(
+    name: &'static str,
+    value: u64,
+    legal: RangeInclusive<u32>,
+) -> Result<Nanos, ConfigError> {
+    match u32::try_from(value) {
+        Ok(ms) if legal.contains(&ms) => Ok(Nanos::from_millis(value)),
+        _ if legal.contains(&0) => Err(ConfigError::Value(name, "must be 0 to 4294967295")),
+        _ => Err(ConfigError::Value(name, "must be 50 to 3600000")),
+    }
+}
+
 impl RawIdentity {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Unexpected> {
+        reader.object(&mut |reader, name| {
+            match name {
+                "namespace" => self.namespace = reader.string()?,
+                "service" => self.service = reader.string()?,
+                "route" => self.route = reader.string()?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })
+    }
+
     fn check(self) -> Result<Identity, ConfigError> {
         Ok(Identity {
-            namespace: text("identity.namespace", self.namespace.unwrap_or_default())?,
-            service: text("identity.service", self.service.unwrap_or_default())?,
-            route: text("identity.route", self.route.unwrap_or_default())?,
+            namespace: text("identity.namespace", self.namespace)?,
+            service: text("identity.service", self.service)?,
+            route: text("identity.route", self.route)?,
         })
     }
 }
 
 impl RawPolicy {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Unexpected> {
+        reader.object(&mut |reader, name| {
+            match name {
+                "schema" => self.schema = Some(reader.number()?),
+                "classic_bounds_ns" => {
+                    let mut bounds = Vec::new();
+                    reader.array(&mut |reader| {
+                        bounds.push(reader.number()?);
+                        Ok(())
+                    })?;
+                    self.classic_bounds_ns = Some(bounds);
+                }
+                "report_interval_ms" => self.report_interval_ms = Some(reader.number()?),
+                "route" => self.route = Some(reader.boolean()?),
+                "unknown_grace_ms" => self.unknown_grace_ms = Some(reader.number()?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })
+    }
+
     fn check(self) -> Result<Policy, ConfigError> {
         let mut policy = Policy::default();
         if let Some(schema) = self.schema {
-            policy.schema = Schema::try_new(schema)
+            policy.schema = u32::try_from(schema)
+                .ok()
+                .and_then(Schema::try_new)
                 .ok_or(ConfigError::Value("policy.schema", "must be 0 to 5"))?;
         }
         if let Some(bounds) = self.classic_bounds_ns {
@@ -228,17 +302,12 @@ impl RawPolicy {
                 .map_err(|_| ConfigError::Value("policy.classic_bounds_ns", illegal))?;
         }
         if let Some(interval) = self.report_interval_ms {
-            if !REPORT_INTERVAL_MS.contains(&interval) {
-                return Err(ConfigError::Value(
-                    "policy.report_interval_ms",
-                    "must be 50 to 3600000",
-                ));
-            }
-            policy.report_interval = Nanos::from_millis(interval.into());
+            policy.report_interval =
+                milliseconds("policy.report_interval_ms", interval, REPORT_INTERVAL_MS)?;
         }
         policy.route = self.route.unwrap_or(policy.route);
         if let Some(grace) = self.unknown_grace_ms {
-            policy.unknown_grace = Nanos::from_millis(grace.into());
+            policy.unknown_grace = milliseconds("policy.unknown_grace_ms", grace, 0..=u32::MAX)?;
         }
         Ok(policy)
     }
