@@ -9,6 +9,7 @@ use crate::abi::{HostCalls, LogLevel};
 use gaugeway_filter_core::{
     envoy::{Attributes, Flags},
     host::{CallToken, Calls, Clock, Entropy, Level, Log, Names, Post},
+    identity::Metadata,
 };
 use gaugeway_wire::UnixNanos;
 
@@ -53,6 +54,10 @@ impl Names for Gateway<'_, Envoy> {
 
     fn route(&mut self) -> Option<&[u8]> {
         self.calls.property(b"xds\0route_name")
+    }
+
+    fn metadata(&mut self, of: Metadata) -> Option<&[u8]> {
+        self.calls.property(of.path())
     }
 }
 

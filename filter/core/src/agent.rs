@@ -7,7 +7,7 @@ use crate::{
     config::{Config, Gateway},
     host::{CallToken, Host, Level, Post, Reply},
     mapping::Mapping,
-    recorder::{Limits, Recorder},
+    recorder::{Carries, Limits, Recorder},
     reporter::Reporter,
     time::{Instant, Stopwatch},
 };
@@ -91,6 +91,8 @@ pub(crate) struct Agent {
     health: Health,
     jitter: Jitter,
     watch: Stopwatch,
+    /// When a mapping was first wanted.
+    wanted: Option<Instant>,
     /// Told by the controller: in force instead of the configuration's.
     told_policy: bool,
 }
@@ -111,7 +113,11 @@ impl Agent {
             vm = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
         }
         let vm = VmId(vm);
-        let mut recorder = Recorder::new(limits, &config.policy, &mut jitter);
+        let carries = match config.host {
+            Gateway::Envoy => Carries::Metadata,
+            Gateway::Kong => Carries::Names,
+        };
+        let mut recorder = Recorder::new(limits, &config.policy, carries, &mut jitter);
         if !seeded {
             recorder.counters.bump(FilterCounter::HostErrors);
         }
@@ -123,6 +129,7 @@ impl Agent {
             health: Health::default(),
             jitter,
             watch: Stopwatch::default(),
+            wanted: None,
             told_policy: false,
             config,
         }
@@ -169,6 +176,9 @@ impl Agent {
             reporter.drive(turn, recorder, mapping);
         });
         self.take_told_policy();
+        let now = self.watch.passed();
+        let waited = now.since(*self.wanted.get_or_insert(now));
+        self.recorder.set_unreached(waited, self.mapping.is_known());
         self.recorder.sweep();
     }
 

@@ -183,7 +183,7 @@ impl Config {
                 Gateway::Kong => raw
                     .policy
                     .report_interval_ms
-                    .map_or(KONG_INTERVAL, |ms| Nanos::from_millis(ms.into())),
+                    .map_or(KONG_INTERVAL, Nanos::from_millis),
             },
             policy: raw.policy.check()?,
             identity: raw.identity.check()?,

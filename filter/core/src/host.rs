@@ -2,6 +2,8 @@
 
 use gaugeway_wire::{Nanos, UnixNanos};
 
+use crate::identity::Metadata;
+
 /// Wall clock of the gateway.
 pub trait Clock {
     /// Now. A clock that cannot be read answers 0: the samples that use it are dropped as clock steps.
@@ -14,6 +16,8 @@ pub trait Names {
     fn cluster(&mut self) -> Option<&[u8]>;
     /// The route that the request matched.
     fn route(&mut self) -> Option<&[u8]>;
+    /// What the gateway itself carries about the endpoint that the request went to.
+    fn metadata(&mut self, of: Metadata) -> Option<&[u8]>;
 }
 
 /// Random bytes.

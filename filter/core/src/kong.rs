@@ -29,6 +29,7 @@ pub use self::instance::{Instance, Tick};
 use self::tries::{Column, Places, TRIES};
 use crate::{
     host::{Clock, Names},
+    identity::Metadata,
     recorder::{Key, KeyId, NameId, Place, Recorder, Sample, Time},
 };
 
@@ -129,6 +130,11 @@ impl Names for Known<'_> {
 
     fn route(&mut self) -> Option<&[u8]> {
         Some(self.route.as_bytes()).filter(|name| !name.is_empty())
+    }
+
+    /// Kong has none; what its configuration says is in the names.
+    fn metadata(&mut self, _of: Metadata) -> Option<&[u8]> {
+        None
     }
 }
 

@@ -20,6 +20,7 @@ pub mod config;
 pub mod counters;
 pub mod envoy;
 pub mod host;
+pub mod identity;
 mod instance;
 pub mod kong;
 mod mapping;

@@ -108,6 +108,11 @@ impl Mapping {
         self.applying.is_some()
     }
 
+    /// Whether the controller has ever told a mapping.
+    pub(crate) fn is_known(&self) -> bool {
+        self.epoch != MappingEpoch(0)
+    }
+
     /// A policy that came since this was last asked.
     pub(crate) const fn take_policy(&mut self) -> Option<Policy> {
         self.policy.take()
@@ -124,7 +129,7 @@ impl Mapping {
                     || ((entries.len() > 0 || entries.has_released()) && now >= self.not_before)
             }
             // One at a time until the controller is known: which of two requests began the subscription could not be told.
-            [call] if self.epoch != MappingEpoch(0) => {
+            [call] if self.is_known() => {
                 let held = call.asked.keys.is_empty() || now.since(call.sent) >= PATIENCE;
                 entries.has_news() && held
             }

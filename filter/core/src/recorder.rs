@@ -70,6 +70,15 @@ impl Limits {
     };
 }
 
+/// What a gateway itself carries about who owns an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// Metadata of endpoints, each of which is a read: asked for only while the controller was never reached.
+    Metadata,
+    /// Names of the form `namespace/service`, from its configuration: asked for wherever no mapping tells.
+    Names,
+}
+
 /// Retries of one request; a host that tells of more tells nonsense, which must not spoil the sum.
 const RETRIES: u64 = 1_000;
 
@@ -117,6 +126,9 @@ pub struct Recorder {
     pub(crate) counters: Counters,
     unknown: Option<TargetId>,
     overflow: Option<TargetId>,
+    carries: Carries,
+    /// The controller was never reached, for longer than the grace.
+    unreached: bool,
     layout: Rc<Layout>,
     record_route: bool,
     grace: Nanos,
@@ -130,7 +142,12 @@ pub struct Recorder {
 
 impl Recorder {
     /// Empty. Allocates next to nothing before the first request.
-    pub(crate) fn new(limits: &Limits, policy: &Policy, jitter: &mut Jitter) -> Self {
+    pub(crate) fn new(
+        limits: &Limits,
+        policy: &Policy,
+        carries: Carries,
+        jitter: &mut Jitter,
+    ) -> Self {
         let now = Instant::default();
         let mut targets = Targets::new(limits.targets, limits.definition_bytes, jitter.next());
         let mut own = |kind| {
@@ -152,6 +169,8 @@ impl Recorder {
             counters: Counters::new(),
             unknown,
             overflow,
+            carries,
+            unreached: false,
             layout: Rc::new(layout_of(policy)),
             record_route: policy.route,
             grace: policy.unknown_grace,
@@ -308,10 +327,16 @@ impl Recorder {
             }
         };
         let entry = self.entries.get(id)?;
-        let (owner, ambiguous) = match (entry.previous, &entry.current) {
-            (Some(previous), _) if place.start < entry.since => (Owner::Target(previous), false),
-            (_, Current::Unknown) => (Owner::Target(self.unknown?), false),
-            (_, Current::Waiting(_)) => {
+        let carried = match self.asks_carried(&entry.current) {
+            true => self.carried(id, names),
+            false => None,
+        };
+        let entry = self.entries.get(id)?;
+        let (owner, ambiguous) = match (entry.previous, carried, &entry.current) {
+            (Some(previous), ..) if place.start < entry.since => (Owner::Target(previous), false),
+            (_, Some(carried), _) => (Owner::Target(carried), false),
+            (_, _, Current::Unknown) => (Owner::Target(self.unknown?), false),
+            (_, _, Current::Waiting(_)) => {
                 // An address of several Services is not known as such yet. A key that is a cluster tells itself.
                 let cluster = match entry.own_cluster() {
                     Some(_) => NameId::NONE,
@@ -319,7 +344,7 @@ impl Recorder {
                 };
                 (Owner::Waiting(id, cluster), false)
             }
-            (_, current) => {
+            (_, _, current) => {
                 let (target, guessed) = current.owner(|| names.cluster())?;
                 (Owner::Target(target), guessed)
             }

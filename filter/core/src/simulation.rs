@@ -1,6 +1,7 @@
 //! A whole VM against a controller, in simulated time: whatever gets lost on the way, every request is counted exactly
 //! once.
 
+mod carried_stories;
 mod controller;
 mod host;
 mod kong;

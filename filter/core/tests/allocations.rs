@@ -10,6 +10,7 @@ use gaugeway_filter_core::{
     ContextId, Instance, Limits,
     envoy::{Attributes, Flags},
     host::{CallToken, Calls, Clock, Entropy, Level, Log, Names, Post},
+    identity::Metadata,
 };
 use gaugeway_wire::UnixNanos;
 
@@ -49,6 +50,10 @@ impl Clock for Host {
 }
 
 impl Names for Host {
+    fn metadata(&mut self, _of: Metadata) -> Option<&[u8]> {
+        None
+    }
+
     fn cluster(&mut self) -> Option<&[u8]> {
         Some(b"c")
     }

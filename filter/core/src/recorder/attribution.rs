@@ -1,14 +1,17 @@
 //! Who owns a key: what a mapping says, what gathered until then, and what nobody ever claims.
 
-use gaugeway_wire::{FilterCounter, Fingerprint, MappingEntry, Nanos, TargetDefinition, UnixNanos};
+use gaugeway_wire::{
+    FilterCounter, Fingerprint, MappingEntry, Nanos, Target, TargetDefinition, UnixNanos,
+};
 
 use super::{
-    Recorder,
+    Carries, Recorder,
     entries::{Candidate, Current, EntryId, Key, Subscription},
+    interned::NameId,
     series::{Owner, SeriesId},
     targets::TargetId,
 };
-use crate::time::Instant;
+use crate::{host::Names, identity, identity::Metadata, time::Instant};
 
 /// Entries, series and targets that one [`Recorder::sweep`] looks at. A full table is through in some 3 s of ticks.
 const SWEEP: u32 = 128;
@@ -142,7 +145,8 @@ impl Recorder {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.waiting = kept;
         }
-        if !self.series.has_waiting() {
+        // Carried identities are kept by name.
+        if !self.series.has_waiting() && self.carries == Carries::Metadata {
             self.clusters.clear();
         }
     }
@@ -156,23 +160,30 @@ impl Recorder {
             Owner::Waiting(_, cluster) => self.clusters.name(cluster).as_bytes(),
             Owner::Target(_) => return false,
         };
+        let cluster = entry.own_cluster().unwrap_or(cluster);
         let before = entry
             .previous
             .filter(|_| waiting.latest_start < entry.since);
         let owner = match before {
             Some(target) => Some((target, false)),
-            None => entry
-                .current
-                .owner(|| Some(entry.own_cluster().unwrap_or(cluster))),
+            None => entry.current.owner(|| Some(cluster)),
         };
         let unknown = self
             .unknown
             .filter(|_| entry.current == Current::Unknown)
             .map(|target| (target, false));
+        let requests = waiting.tally.requests();
+        let carried = match owner {
+            None if self.asks_carried(&entry.current) => match self.carries {
+                Carries::Metadata => entry.carried.and_then(|(_, target)| target),
+                Carries::Names => identity::of_name(cluster).and_then(|told| self.keep(&told)),
+            },
+            _ => None,
+        };
+        let owner = owner.or(carried.map(|target| (target, false)));
         let Some((target, guessed)) = owner.or(unknown) else {
             return false;
         };
-        let requests = waiting.tally.requests();
         self.counters.add(
             match owner {
                 Some(_) => FilterCounter::Reattributed,
@@ -186,6 +197,68 @@ impl Recorder {
         self.targets.acquire(target);
         self.series.adopt(series, target);
         true
+    }
+
+    /// Notes for how long a mapping was wanted, and whether there ever was one. After the grace of unknown keys without
+    /// any, what the gateway itself carries decides.
+    pub(crate) fn set_unreached(&mut self, waited: Nanos, is_known: bool) {
+        self.unreached = !is_known && waited >= self.grace;
+    }
+
+    /// Whether a key is in a state in which what the gateway carries decides.
+    pub(super) fn asks_carried(&self, current: &Current) -> bool {
+        match current {
+            Current::Waiting(_) => self.unreached,
+            Current::Unknown => self.carries == Carries::Names,
+            Current::One(_) | Current::Several(_) => false,
+        }
+    }
+
+    /// Who owns a key by what the gateway carries: asked once per key, in Kong once per key and name.
+    pub(super) fn carried(&mut self, id: EntryId, names: &mut impl Names) -> Option<TargetId> {
+        let name = match self.carries {
+            Carries::Metadata => NameId::NONE,
+            Carries::Names => {
+                let name = names.cluster().unwrap_or_default();
+                self.clusters.intern(name).named()
+            }
+        };
+        let entry = self.entries.get(id)?;
+        if let Some((of, target)) = entry.carried
+            && of == name
+        {
+            return target;
+        }
+        let told = match self.carries {
+            // A request without an address has no endpoint either.
+            Carries::Metadata if entry.own_cluster().is_some() => None,
+            Carries::Metadata => Metadata::ALL
+                .into_iter()
+                .find_map(|of| of.read(names.metadata(of)?)),
+            Carries::Names => identity::of_name(self.clusters.name(name).as_bytes()),
+        };
+        let target = told.and_then(|told| self.keep(&told));
+        if let Some(target) = target {
+            self.targets.acquire(target);
+        }
+        let entry = self.entries.get_mut(id)?;
+        let before = entry.carried.replace((name, target));
+        if let Some(before) = before.and_then(|(_, target)| target) {
+            self.targets.release(before, self.now);
+        }
+        if target.is_some() {
+            self.settle(id);
+        }
+        target
+    }
+
+    /// A target that no mapping told.
+    fn keep(&mut self, target: &Target) -> Option<TargetId> {
+        let definition = TargetDefinition {
+            fingerprint: target.fingerprint(),
+            target: &target.encode(),
+        };
+        self.targets.define(definition, self.now)
     }
 
     /// A request with these keys was answered (or not).
@@ -247,7 +320,7 @@ impl Recorder {
             self.hint_bytes_left = self
                 .hint_bytes_left
                 .saturating_add(entry.current.hint_bytes());
-            for target in entry.current.targets().chain(entry.previous) {
+            for target in entry.targets() {
                 self.targets.release(target, self.now);
             }
         }

@@ -154,6 +154,8 @@ pub(crate) struct Entry {
     /// Since when `current` is in force; requests that began before belong to `previous`.
     pub(crate) since: UnixNanos,
     pub(crate) previous: Option<TargetId>,
+    /// What the gateway itself carries: for which name it was asked (none in Envoy), and the target, if there was one.
+    pub(crate) carried: Option<(NameId, Option<TargetId>)>,
     /// First of the series that gather until an owner is known.
     pub(crate) waiting: Option<SeriesId>,
     /// The series used last: what an ordinary request finds without another look-up.
@@ -174,6 +176,12 @@ impl Entry {
     /// The cluster that all its requests went to, if the key tells.
     pub(crate) fn own_cluster(&self) -> Option<&[u8]> {
         self.cluster.then_some(self.name.as_bytes())
+    }
+
+    /// The targets that it holds.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = TargetId> + '_ {
+        let carried = self.carried.and_then(|(_, target)| target);
+        self.current.targets().chain(self.previous).chain(carried)
     }
 
     /// As the mapping names it.
@@ -270,6 +278,7 @@ impl Entries {
             current: Current::Waiting(None),
             since: UnixNanos(0),
             previous: None,
+            carried: None,
             waiting: None,
             recent: None,
             open: 0,

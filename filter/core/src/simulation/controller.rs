@@ -71,7 +71,7 @@ pub(crate) struct Controller {
     pub(crate) reports: u64,
     /// Mapping requests that came with a report's call.
     pub(crate) enclosed: u64,
-    /// Whether requests of that kind are answered.
+    /// Whether mapping requests are answered with a mapping.
     pub(crate) synced: bool,
     pub(crate) spans: Vec<(u64, u64)>,
     pub(crate) layouts: Vec<u8>,
@@ -182,6 +182,9 @@ impl Controller {
         let Ok(request) = MappingRequest::decode(body) else {
             return vec![(token, status(400))];
         };
+        if !self.synced {
+            return vec![(token, status(503))];
+        }
         let mut answers = Vec::new();
         let id = request.vm;
         let before = self.vms.get_mut(&id).and_then(|vm| vm.held.take());

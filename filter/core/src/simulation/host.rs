@@ -6,6 +6,7 @@ use crate::{
     ContextId,
     envoy::{Attributes, Flags},
     host::{CallToken, Calls, Clock, Entropy, Level, Log, Names, Post},
+    identity::Metadata,
     kong::{self, Attribute},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) flags: u64,
     pub(crate) attempts: u64,
     pub(crate) via_upstream: bool,
+    /// What the endpoint carries.
+    pub(crate) metadata: Option<(Metadata, Vec<u8>)>,
     /// What Kong tells.
     pub(crate) kong: Vec<(Attribute, String)>,
 }
@@ -98,6 +101,12 @@ impl Names for FakeHost {
     fn route(&mut self) -> Option<&[u8]> {
         self.reads.push("route");
         self.facts.route.as_deref().map(str::as_bytes)
+    }
+
+    fn metadata(&mut self, of: Metadata) -> Option<&[u8]> {
+        self.reads.push("metadata");
+        let (kind, value) = self.facts.metadata.as_ref()?;
+        (*kind == of).then_some(value)
     }
 }
 
