@@ -4,13 +4,17 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use gaugeway_guest::{Ending, Meter, Request, Sim, abi::callback, controller::service, golden};
+use gaugeway_guest::{
+    Ending, Meter, Request, Sim, Try, abi::callback, controller::service, golden,
+};
 use gaugeway_wire::units::Nanos;
 
 use crate::scene::{MS, address, own, sim, to};
 
 /// How often a kind of request is sent before it is measured: then its series exist and were reported.
 const WARM_UP: usize = 3;
+/// Between two ticks, in either host.
+const TICKS: Nanos = Nanos::from_millis(500);
 
 fn shared(sim: &mut Sim) {
     let now = sim.now();
@@ -40,7 +44,7 @@ fn kinds() -> Vec<(&'static str, Request)> {
             "cut after the headers",
             to(1).ending(Ending::CutByClient(200)),
         ),
-        ("retried", to(1).tried(&address(2), 503, None)),
+        ("retried", to(1).tried(Try::refused(&address(2)))),
         ("shared address", to(1).cluster("demo/other/80")),
         ("direct response", to(1).ending(Ending::Local(301))),
     ]
@@ -58,6 +62,15 @@ fn measure(sim: &mut Sim, request: &Request) -> Meter {
     meter
 }
 
+/// Sends it alone, between two ticks, when it is nothing new any more.
+pub(crate) fn measure_between_ticks(sim: &mut Sim, request: &Request) -> Meter {
+    for _ in 0..WARM_UP {
+        sim.exchange(&request.clone().shared());
+        settle(sim);
+    }
+    measure(sim, request)
+}
+
 fn cost_of(kind: &str, request: &Request) -> Meter {
     let mut sim = sim();
     if kind == "shared address" {
@@ -65,34 +78,36 @@ fn cost_of(kind: &str, request: &Request) -> Meter {
     } else {
         own(&mut sim, 1);
     }
-    for _ in 0..WARM_UP {
-        sim.exchange(&request.clone().shared());
-        settle(&mut sim);
-    }
-    measure(&mut sim, request)
+    measure_between_ticks(&mut sim, request)
 }
 
-/// Lets everything be mapped and reported, and stops right behind a tick.
+/// Lets everything be mapped and reported, and stops right behind a tick. A tick comes each 100 ms, or a multiple.
 fn settle(sim: &mut Sim) {
-    sim.advance(MS(20_000));
-    let into = sim.now().0 % 100_000_000;
-    sim.advance(Nanos(100_000_000 - into + 1_000_000));
+    sim.advance(MS(40_000));
+    let into = sim.now().0 % TICKS.0;
+    sim.advance(Nanos(TICKS.0 - into + 1_000_000));
 }
 
-#[test]
-fn each_kind_of_request_costs_what_it_did() {
+/// Compares costs with a file beside this one.
+pub(crate) fn check_golden(file: &str, costs: impl IntoIterator<Item = (&'static str, Meter)>) {
     let mut text = String::new();
-    for (kind, request) in kinds() {
-        let meter = cost_of(kind, &request);
+    for (kind, meter) in costs {
         let _ = writeln!(text, "{kind}");
         for line in meter.to_string().lines() {
             let _ = writeln!(text, "  {line}");
         }
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filter/cost.txt");
-    if let Err(difference) = golden::check(&file, &text) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filter");
+    if let Err(difference) = golden::check(&folder.join(file), &text) {
         panic!("{difference}");
     }
+}
+
+#[test]
+fn each_kind_of_request_costs_what_it_did() {
+    let kinds = kinds().into_iter();
+    let costs = kinds.map(|(kind, request)| (kind, cost_of(kind, &request)));
+    check_golden("cost.txt", costs);
 }
 
 /// DESIGN §10.

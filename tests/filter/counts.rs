@@ -2,7 +2,7 @@
 //! answers, new owners, new policies and new controllers.
 
 use gaugeway_guest::{
-    Ending, Request, Sim,
+    Ending, Request, Sim, Try,
     controller::{Fate, service},
     sim::Options,
 };
@@ -40,7 +40,7 @@ fn every_ending_is_counted_as_what_it_is() {
         for ending in ENDINGS {
             let request = to(1).ending(ending).wait(Nanos(round * 7_654_321_000));
             sim.exchange(&request.clone().shared());
-            sim.exchange(&request.tried(&address(2), 503, None).shared());
+            sim.exchange(&request.tried(Try::refused(&address(2))).shared());
         }
         sim.exchange(&to(1).headers_only().shared());
         sim.exchange(&Request::without_address("a/b/80", Ending::DeniedBefore(403)).shared());
@@ -58,7 +58,7 @@ fn any_request(rng: &mut SmallRng) -> Request {
         .wait(Nanos(rng.random_range(0..3_000_000) * 1_000))
         .stream(Nanos(rng.random_range(0..2_000_000) * 1_000));
     if rng.random_ratio(1, 10) {
-        request = request.tried(&address(3), 503, None);
+        request = request.tried(Try::refused(&address(3)));
     }
     request
 }

@@ -14,6 +14,7 @@ mod cost;
 mod counts;
 mod faults;
 mod hostile;
+mod kong;
 mod life;
 mod limits;
 mod scene;

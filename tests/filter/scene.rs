@@ -14,9 +14,21 @@ pub(crate) const MS: fn(u64) -> Nanos = Nanos::from_millis;
 /// Envoy's module, byte for byte what the program carries.
 const ENVOY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gaugeway-envoy.wasm"));
 
+/// Kong's, likewise.
+const KONG: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gaugeway-kong.wasm"));
+
 /// Envoy's module, compiled.
 pub(crate) fn module() -> Rc<GuestModule> {
-    Rc::new(GuestModule::load(ENVOY, Personality::Envoy).unwrap())
+    load(Personality::Envoy)
+}
+
+/// A host's module, compiled.
+pub(crate) fn load(host: Personality) -> Rc<GuestModule> {
+    let wasm = match host {
+        Personality::Envoy => ENVOY,
+        Personality::WasmX => KONG,
+    };
+    Rc::new(GuestModule::load(wasm, host).unwrap())
 }
 
 /// One configured worker.

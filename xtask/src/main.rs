@@ -38,6 +38,7 @@ struct Cli {
 const ENVIRONMENT: &str = "\
 Environment:
   ENVOY_BIN        this Envoy, instead of the one on PATH or the one in .tools/
+  ENVOY_OLDEST_BIN this one for the tests on the oldest Envoy
   HELM_BIN         this helm, likewise
   PROMETHEUS_BIN   this prometheus, PROMTOOL_BIN this promtool, likewise
   CI               any value but 'false': a test that lacks a tool fails, instead of being skipped
@@ -107,11 +108,12 @@ fn dispatch(command: Command) -> Result<()> {
             let all_needs = [
                 Need::WasmTargets,
                 Need::Envoy,
+                Need::OldestEnvoy,
                 Need::Prometheus,
                 Need::Helm,
                 Need::CargoDeny,
             ];
-            let needs = if all { &all_needs[..] } else { &all_needs[..4] };
+            let needs = if all { &all_needs[..] } else { &all_needs[..5] };
             Tools::set_up(needs).map(|_| eprintln!("xtask: everything is there"))
         }
         Command::Test { args } => test(&args),
@@ -123,7 +125,14 @@ fn dispatch(command: Command) -> Result<()> {
 }
 
 fn test(args: &[OsString]) -> Result<()> {
-    let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy, Need::Prometheus, Need::Helm])?;
+    let needs = [
+        Need::WasmTargets,
+        Need::Envoy,
+        Need::OldestEnvoy,
+        Need::Prometheus,
+        Need::Helm,
+    ];
+    let tools = Tools::set_up(&needs)?;
     let step = Step::start("tests");
     let mut command = cargo(["test"]);
     command.args(run::locked());
@@ -136,6 +145,21 @@ fn test(args: &[OsString]) -> Result<()> {
     }
     command.args(args).envs(tools.environment());
     run::run(&mut command)?;
+    step.done();
+    if args.is_empty() {
+        test_on_oldest_envoy(&tools)?;
+    }
+    Ok(())
+}
+
+/// What depends on the host: how requests end, and how filters come and go.
+const HOST_STORIES: [&str; 3] = ["outcomes::", "lifecycle::", "attribution::"];
+
+fn test_on_oldest_envoy(tools: &Tools) -> Result<()> {
+    let step = Step::start("stories of the host on the oldest Envoy");
+    let mut command = cargo(["test", "-p", "gaugeway", "--test", "e2e"]);
+    command.args(run::locked()).arg("--").args(HOST_STORIES);
+    run::run(command.envs(tools.environment_of_oldest()))?;
     step.done();
     Ok(())
 }

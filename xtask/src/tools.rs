@@ -24,6 +24,8 @@ pub(crate) enum Need {
     /// Rust's standard library for wasm.
     WasmTargets,
     Envoy,
+    /// The oldest Envoy that the filter is tested on.
+    OldestEnvoy,
     /// prometheus and promtool.
     Prometheus,
     Helm,
@@ -34,6 +36,7 @@ pub(crate) enum Need {
 #[derive(Default)]
 pub(crate) struct Tools {
     envoy: Option<PathBuf>,
+    oldest_envoy: Option<PathBuf>,
     prometheus: Option<prometheus::Binaries>,
     helm: Option<PathBuf>,
     cargo_deny: Option<PathBuf>,
@@ -59,6 +62,9 @@ impl Tools {
         match need {
             Need::WasmTargets => wasm_targets::set_up(),
             Need::Envoy => envoy::set_up().map(|found| self.envoy = Some(found)),
+            Need::OldestEnvoy => {
+                envoy::set_up_oldest().map(|found| self.oldest_envoy = Some(found))
+            }
             Need::Prometheus => prometheus::set_up().map(|found| self.prometheus = Some(found)),
             Need::Helm => helm::set_up().map(|found| self.helm = Some(found)),
             Need::CargoDeny => cargo_deny::set_up().map(|found| self.cargo_deny = Some(found)),
@@ -74,6 +80,18 @@ impl Tools {
             variables.push((prometheus::PROMTOOL, binaries.promtool.clone()));
         }
         variables.extend(self.helm.clone().map(|path| (helm::VARIABLE, path)));
+        variables
+    }
+
+    /// The environment for what is to run on the oldest Envoy.
+    pub(crate) fn environment_of_oldest(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut variables = self.environment();
+        variables.retain(|(name, _)| *name != envoy::VARIABLE);
+        variables.extend(
+            self.oldest_envoy
+                .clone()
+                .map(|path| (envoy::VARIABLE, path)),
+        );
         variables
     }
 

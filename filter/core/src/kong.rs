@@ -23,6 +23,8 @@
 mod instance;
 mod tries;
 
+use core::cell::Cell;
+
 use gaugeway_wire::{CodeClass, FilterCounter, Nanos, Outcome, RequestClass, UnixNanos};
 
 pub use self::instance::{Instance, Tick};
@@ -121,10 +123,13 @@ struct Start {
 struct Known<'a> {
     service: &'a str,
     route: &'a str,
+    /// Set when the Service decided, or would have.
+    asked: &'a Cell<bool>,
 }
 
 impl Names for Known<'_> {
     fn cluster(&mut self) -> Option<&[u8]> {
+        self.asked.set(true);
         Some(self.service.as_bytes()).filter(|name| !name.is_empty())
     }
 

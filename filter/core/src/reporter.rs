@@ -324,6 +324,11 @@ impl Reporter {
         asked: Option<Nanos>,
     ) {
         recorder.counters.bump(FilterCounter::CallFailures);
+        // Where calls are dear, those that fail are, too.
+        let asked = match turn.is_combined() {
+            true => Some(asked.unwrap_or_default().max(self.interval)),
+            false => asked,
+        };
         self.backoff.failed(turn.now, asked, turn.jitter);
     }
 

@@ -8,6 +8,9 @@ use gaugeway_wire::UnixNanos;
 
 use super::Gateway;
 
+/// Longest list that is read, in bytes: what a hundred tries take. One callback's work must have an end.
+const LIST_BYTES: usize = 4096;
+
 /// Marks [`Gateway`] as Kong.
 pub(crate) struct Kong;
 
@@ -19,6 +22,7 @@ impl Clock for Gateway<'_, Kong> {
 
 impl Attributes for Gateway<'_, Kong> {
     fn read(&mut self, attribute: Attribute) -> Option<&[u8]> {
-        self.calls.property(attribute.path())
+        let value = self.calls.property(attribute.path());
+        value.filter(|value| value.len() <= LIST_BYTES)
     }
 }

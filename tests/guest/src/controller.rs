@@ -87,11 +87,11 @@ impl Controller {
         }
     }
 
-    /// The filter configuration that fits this controller.
+    /// The filter configuration that fits this controller: Envoy's reads the cluster, Kong's the address.
     #[must_use]
     pub fn configuration(&self) -> String {
         format!(
-            r#"{{"gateway":"{}","cluster":"gaugeway-controller","authority":"gaugeway","token":"{}"}}"#,
+            r#"{{"gateway":"{}","cluster":"gaugeway-controller","controller":"10.96.0.9:7080","authority":"gaugeway","token":"{}"}}"#,
             self.gateway, self.token
         )
     }

@@ -25,7 +25,7 @@ pub use controller::Controller;
 pub use fault::{Fault, Faults};
 pub use meter::Meter;
 pub use personality::{Personality, Stop};
-pub use request::{Ending, Expected, Request};
+pub use request::{Ending, Expected, Request, Try};
 pub use sim::Sim;
 pub use totals::Totals;
 pub use vm::{Failure, GuestModule, LoadError, Vm};

@@ -1,11 +1,15 @@
 //! Scripts of requests: what the gateway and the upstream do, and what a correct filter counts for it.
 
+mod expected;
+
 use std::rc::Rc;
 
 use gaugeway_wire::{
     outcome::{CodeClass, Outcome, RequestClass},
     units::Nanos,
 };
+
+pub use expected::{Counted, Expected};
 
 /// One request through the gateway. Cheap to clone through [`Rc`].
 #[derive(Clone, Debug)]
@@ -37,8 +41,51 @@ pub struct Try {
     pub address: String,
     /// Status it answered (Kong: or the status that stands for its failure).
     pub status: u16,
-    /// Until its response headers came; `None` when they never did.
+    /// Until its response headers came. `None`: they never did, or, at the last one, when the request's did.
     pub header_time: Option<Nanos>,
+    /// Whether there was a connection.
+    pub connected: bool,
+    /// How long it took, where another try followed.
+    pub waited: Nanos,
+}
+
+impl Try {
+    /// Answered after this time.
+    #[must_use]
+    pub fn answered(address: &str, status: u16, after: Nanos) -> Self {
+        Self {
+            header_time: Some(after),
+            ..Self::failed(address, status, true, after)
+        }
+    }
+
+    /// No connection.
+    #[must_use]
+    pub fn refused(address: &str) -> Self {
+        Self::failed(address, 502, false, Nanos(0))
+    }
+
+    /// Closed by the upstream before it answered.
+    #[must_use]
+    pub fn reset(address: &str, after: Nanos) -> Self {
+        Self::failed(address, 502, true, after)
+    }
+
+    /// No answer in time.
+    #[must_use]
+    pub fn timed_out(address: &str, after: Nanos) -> Self {
+        Self::failed(address, 504, true, after)
+    }
+
+    fn failed(address: &str, status: u16, connected: bool, waited: Nanos) -> Self {
+        Self {
+            address: address.to_owned(),
+            status,
+            header_time: None,
+            connected,
+            waited,
+        }
+    }
 }
 
 /// How a request ends.
@@ -77,9 +124,8 @@ impl Request {
             cluster: "default/app/80".to_owned(),
             route: "route-1".to_owned(),
             tries: vec![Try {
-                address: address.to_owned(),
                 status: 200,
-                header_time: None,
+                ..Try::reset(address, Nanos(0))
             }],
             before: Nanos(0),
             wait: Nanos::from_millis(50),
@@ -163,14 +209,9 @@ impl Request {
         self
     }
 
-    /// Was tried before, in vain: at `address`, which answered `status`, or nothing when `header_time` is `None`.
+    /// Was tried before, in vain.
     #[must_use]
-    pub fn tried(mut self, address: &str, status: u16, header_time: Option<Nanos>) -> Self {
-        let before = Try {
-            address: address.to_owned(),
-            status,
-            header_time,
-        };
+    pub fn tried(mut self, before: Try) -> Self {
         self.tries
             .insert(self.tries.len().saturating_sub(1), before);
         self
@@ -190,46 +231,6 @@ impl Request {
             _ => format!("{}{}", gaugeway_wire::mapping::CLUSTER_PREFIX, self.cluster),
         }
     }
-
-    /// What a correct filter counts on Envoy; `None` when the request never reached upstream handling.
-    #[must_use]
-    pub fn expected_on_envoy(&self) -> Option<Expected> {
-        let class = self.ending.class()?;
-        let retries = match self.ending.has_address() {
-            true => u64::try_from(self.tries.len().saturating_sub(1)).unwrap_or(0),
-            false => 0,
-        };
-        let timed = class.outcome.has_latency();
-        Some(Expected {
-            class,
-            latency: (timed && retries == 0).then_some(self.wait),
-            latency_unknown: u64::from(timed && retries > 0),
-            retries,
-            aborted: u64::from(self.ending.is_cut()),
-            cancelled_wait: if class.outcome == Outcome::Cancelled {
-                self.wait
-            } else {
-                Nanos(0)
-            },
-        })
-    }
-}
-
-/// What one request adds to its series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// Which counter.
-    pub class: RequestClass,
-    /// The sample, if any.
-    pub latency: Option<Nanos>,
-    /// 1 when the latency cannot be known.
-    pub latency_unknown: u64,
-    /// Tries after the first.
-    pub retries: u64,
-    /// 1 when it was cut after its headers.
-    pub aborted: u64,
-    /// Time waited, when the client left before headers.
-    pub cancelled_wait: Nanos,
 }
 
 impl Ending {
@@ -274,7 +275,7 @@ impl Ending {
         matches!(self, Self::CutByUpstream(_) | Self::CutByClient(_))
     }
 
-    fn class(self) -> Option<RequestClass> {
+    pub(crate) fn class(self) -> Option<RequestClass> {
         let outcome = match self {
             Self::Response(_) | Self::CutByUpstream(_) | Self::CutByClient(_) => Outcome::Response,
             Self::Timeout => Outcome::Timeout,

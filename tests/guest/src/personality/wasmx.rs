@@ -6,7 +6,7 @@ use crate::{
     abi::{Status, callback},
     host::{Context, Exchange, Host, Phase},
     personality::{Property, Stop},
-    request::{Ending, Request},
+    request::{Ending, Request, Try},
 };
 
 /// Without one of these Kong starts and serves without the filter.
@@ -97,18 +97,20 @@ fn of_exchange(exchange: &mut Exchange, path: &str) -> Property {
         "ngx.request_time" => Some(request_time(exchange)),
         _ if exchange.phase == Phase::RequestHeaders => None,
         "ngx.upstream_addr" => addresses(&exchange.request),
-        "ngx.upstream_status" => list(&exchange.request, |t| t.status.to_string()),
-        "ngx.upstream_header_time" => list(&exchange.request, |t| {
-            t.header_time.map_or_else(|| "-".to_owned(), seconds)
+        "ngx.upstream_status" => list(&exchange.request, |t, last| {
+            let unanswered = last && exchange.request.ending == Ending::Cancelled;
+            (!unanswered).then(|| t.status.to_string())
         }),
-        "ngx.upstream_connect_time" => list(&exchange.request, |_| "0.000".to_owned()),
-        "ngx.upstream_response_time" => {
-            let ended = exchange.phase >= Phase::Log;
-            let of = |t: &crate::request::Try| t.header_time.filter(|_| ended);
-            list(&exchange.request, |t| {
-                of(t).map_or_else(|| "-".to_owned(), seconds)
-            })
-        }
+        "ngx.upstream_header_time" => list(&exchange.request, |t, last| {
+            header_time(&exchange.request, t, last).map(seconds)
+        }),
+        "ngx.upstream_connect_time" => list(&exchange.request, |t, _| {
+            t.connected.then(|| "0.000".to_owned())
+        }),
+        "ngx.upstream_response_time" => list(&exchange.request, |t, last| {
+            response_time(exchange, t, last).map(seconds)
+        }),
+        "ngx.request_completion" => Some(completion(exchange)),
         _ => None,
     };
     Ok(value.map(String::into_bytes).ok_or(Status::NotFound))
@@ -163,12 +165,44 @@ fn addresses(request: &Request) -> Option<String> {
     if request.ending == Ending::NoEndpoint {
         return Some(request.cluster.clone());
     }
-    list(request, |t| t.address.clone())
+    list(request, |t, _| Some(t.address.clone()))
 }
 
-fn list(request: &Request, of: impl Fn(&crate::request::Try) -> String) -> Option<String> {
-    let all: Vec<String> = request.tries.iter().map(of).collect();
-    (!all.is_empty()).then(|| all.join(", "))
+/// One place per try, `-` for what there is not. `of` is told whether it is the last one.
+fn list(request: &Request, of: impl Fn(&Try, bool) -> Option<String>) -> Option<String> {
+    let last = request.tries.len().checked_sub(1)?;
+    let place = |(at, t)| of(t, at == last).unwrap_or_else(|| "-".to_owned());
+    let all: Vec<String> = request.tries.iter().enumerate().map(place).collect();
+    Some(all.join(", "))
+}
+
+fn header_time(request: &Request, one: &Try, last: bool) -> Option<Nanos> {
+    let answered = last && request.ending.upstream_code().is_some();
+    one.header_time
+        .or_else(|| answered.then(|| request.last_wait()))
+}
+
+fn response_time(exchange: &Exchange, one: &Try, last: bool) -> Option<Nanos> {
+    let request = &exchange.request;
+    if !last {
+        return Some(one.waited);
+    }
+    let whole = request.last_wait().0.saturating_add(match request.ending {
+        Ending::Cancelled => 0,
+        _ => request.stream.0,
+    });
+    (exchange.phase >= Phase::Log).then_some(Nanos(whole))
+}
+
+/// nginx says `OK` once the whole response was sent.
+fn completion(exchange: &Exchange) -> String {
+    let whole = matches!(exchange.request.ending, Ending::Response(_));
+    let said = if whole && exchange.phase >= Phase::Log {
+        "OK"
+    } else {
+        ""
+    };
+    said.to_owned()
 }
 
 /// Seconds with three decimals, as nginx writes a time.

@@ -83,9 +83,19 @@ impl Sim {
         let size = u32::try_from(root.configuration.len()).unwrap_or(u32::MAX);
         self.create(worker, id, Context::Root(root));
         if vm_start {
-            self.call(worker, callback::VM_START, id, &[id, 0]);
+            let answer = self.call(worker, callback::VM_START, id, &[id, 0]);
+            self.check_start(callback::VM_START, answer);
         }
-        self.call(worker, callback::CONFIGURE, id, &[id, size]);
+        let answer = self.call(worker, callback::CONFIGURE, id, &[id, size]);
+        self.check_start(callback::CONFIGURE, answer);
+    }
+
+    /// A filter that refuses to start is not there, or its gateway is not: neither is what a watcher may do.
+    fn check_start(&mut self, callback: &'static str, answer: Option<u32>) {
+        if answer == Some(0) {
+            let stop = Stop::Trap("answered false".to_owned());
+            self.failures.push(Failure { callback, stop });
+        }
     }
 
     pub(super) fn root(&self, plugin: &str) -> Root {
@@ -238,7 +248,8 @@ impl Sim {
                 let route = self.controller.index.policy().route;
                 let layout = self.controller.index.policy().layout();
                 if let Some(request) = request {
-                    self.oracle.add(&request, route, &layout);
+                    let personality = self.module.personality();
+                    self.oracle.add(&request, personality, route, &layout);
                 }
             }
         }

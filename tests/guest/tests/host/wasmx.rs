@@ -13,11 +13,7 @@ const MS: fn(u64) -> Nanos = Nanos::from_millis;
 
 fn request(address: &str) -> Request {
     let mut request = Request::to(address);
-    request.tries = vec![Try {
-        address: address.to_owned(),
-        status: 200,
-        header_time: Some(MS(3)),
-    }];
+    request.tries = vec![Try::answered(address, 200, MS(3))];
     request
 }
 
@@ -59,7 +55,7 @@ fn attributes_are_strings_and_lists_of_all_tries() {
     let mut sim = tiny.sim(WASMX);
     sim.exchange(
         &request("10.0.0.2:80")
-            .tried("10.0.0.1:80", 502, None)
+            .tried(Try::refused("10.0.0.1:80"))
             .shared(),
     );
     assert_eq!(
