@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use crate::source::kubernetes::Pace;
 
-pub use gaugeway_index::{Dimension, Dimensions, ObjectLabels, RecordingPolicy};
+pub use gaugeway_index::{Dimension, Dimensions, ObjectLabels, RecordingPolicy, Services, Shown};
 
 /// Everything `run` needs. Built by the command line; no part of the controller reads arguments or the environment.
 #[derive(Clone, Debug)]

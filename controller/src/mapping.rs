@@ -10,6 +10,7 @@ mod objects;
 mod task;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, RwLock},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::telemetry::Telemetry;
 
 pub use objects::Objects;
-use task::{Call, Task};
+use task::{Call, Channels, NewPolicies, Task};
 
 /// Calls that wait for the task, at most. A held poll does not wait here.
 const CALLS: usize = 4096;
@@ -33,10 +34,15 @@ const BATCHES: usize = 16;
 #[derive(Clone, Debug)]
 pub struct MappingHandle {
     calls: mpsc::Sender<Call>,
+    policies: mpsc::Sender<NewPolicies>,
+    workers: watch::Receiver<Workers>,
     objects: Objects,
     stop: Arc<watch::Sender<bool>>,
     telemetry: Arc<Telemetry>,
 }
+
+/// Connected worker VMs per gateway.
+pub type Workers = Arc<BTreeMap<GatewayName, usize>>;
 
 /// Why a poll has no answer. 503 with `Retry-After`: the filter keeps what it has and asks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,13 +105,23 @@ pub fn start(
     let (batches, fed) = mpsc::channel(BATCHES);
     let (stop, stopped) = watch::channel(false);
     let (synced, sync) = watch::channel(false);
-    let index = Arc::new(RwLock::new(Index::default()));
+    let index = Arc::new(RwLock::new(Index::new(policy)));
     let objects = Objects::new(Arc::clone(&index), sync);
-    let hub = Hub::new(epoch, policy, HubLimits::default());
-    let task = Task::new(index, hub, synced, Arc::clone(&telemetry));
-    tokio::spawn(task.run(called, fed, stopped));
+    let hub = Hub::new(epoch, HubLimits::default());
+    let (workers, counted) = watch::channel(Arc::default());
+    let (policies, told) = mpsc::channel(1);
+    let task = Task::new(index, hub, synced, workers, Arc::clone(&telemetry));
+    let channels = Channels {
+        calls: called,
+        batches: fed,
+        policies: told,
+        stop: stopped,
+    };
+    tokio::spawn(task.run(channels));
     let handle = MappingHandle {
         calls,
+        policies,
+        workers: counted,
         objects,
         stop: Arc::new(stop),
         telemetry,
@@ -154,6 +170,27 @@ impl MappingHandle {
             ..request
         };
         self.poll(gateway, at_once).await
+    }
+
+    /// What is recorded for these gateways from now on; all others have the policy that the mapping began with. Returns
+    /// when it is in force.
+    ///
+    /// # Errors
+    /// When the mapping has stopped.
+    pub async fn set_policies(
+        &self,
+        policies: BTreeMap<GatewayName, RecordingPolicy>,
+    ) -> Result<(), MappingStopped> {
+        let (done, in_force) = oneshot::channel();
+        let new = NewPolicies { policies, done };
+        self.policies.send(new).await.map_err(|_| MappingStopped)?;
+        in_force.await.map_err(|_| MappingStopped)
+    }
+
+    /// Connected worker VMs per gateway, at most a second old.
+    #[must_use]
+    pub fn workers(&self) -> Workers {
+        self.workers.borrow().clone()
     }
 
     /// Questions to the index.

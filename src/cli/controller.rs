@@ -7,7 +7,8 @@ use clap::Args;
 use gaugeway_controller::{
     Config, Controller, Ports,
     config::{
-        Cluster, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SeriesLimits, Source, Tokens,
+        Cluster, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SeriesLimits, Services, Shown,
+        Source, Tokens,
     },
 };
 
@@ -264,8 +265,10 @@ impl RecordingFlags {
         let object_labels =
             ObjectLabels::try_new(&self.object_labels).context("--object-labels")?;
         Ok(RecordingPolicy {
-            dimensions: self.dimensions.dimensions,
-            object_labels: Arc::new(object_labels),
+            services: Services::Every(Shown {
+                dimensions: self.dimensions.dimensions,
+                object_labels: Arc::new(object_labels),
+            }),
             wire: Policy {
                 schema: self.schema,
                 classic_bounds: self.classic_buckets,

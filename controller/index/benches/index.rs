@@ -177,8 +177,7 @@ struct Vms {
 
 impl Vms {
     fn subscribe_to_everything(index: &Index) -> Self {
-        let policy = RecordingPolicy::default();
-        let hub = Hub::new(MappingEpoch(1), policy, HubLimits::default());
+        let hub = Hub::new(MappingEpoch(1), HubLimits::default());
         let mut vms = Self { hub, told: 0 };
         for vm in 0..VMS {
             let of_gateway = (vm % GATEWAYS..SERVICES).step_by(GATEWAYS);
@@ -205,7 +204,7 @@ impl Vms {
     fn answer_all(&mut self, index: &Index, now: Moment) -> Option<MappingRequest> {
         let mut last = None;
         loop {
-            self.hub.advance(now);
+            self.hub.advance(index, now);
             let replies = self.hub.take_replies();
             if replies.is_empty() {
                 return last;

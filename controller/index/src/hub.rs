@@ -27,7 +27,6 @@ use crate::{
     changes::Changes,
     index::Index,
     moment::{Moment, seconds},
-    policy::RecordingPolicy,
 };
 
 use keys::{KeyId, Keys};
@@ -49,7 +48,6 @@ pub struct Hub {
     epoch: MappingEpoch,
     limits: HubLimits,
     generation: Generation,
-    policies: Policies,
     keys: Keys,
     vms: Slab<Vm>,
     by_id: HashMap<(GatewayName, VmId), VmIndex>,
@@ -62,30 +60,14 @@ pub struct Hub {
     subscriptions: usize,
 }
 
-#[derive(Debug)]
-struct Policies {
-    default: RecordingPolicy,
-    own: HashMap<GatewayName, RecordingPolicy>,
-}
-
-impl Policies {
-    fn of(&self, gateway: &GatewayName) -> &RecordingPolicy {
-        self.own.get(gateway).unwrap_or(&self.default)
-    }
-}
-
 impl Hub {
     /// `epoch` is random, so that a VM that held another controller's mapping notices.
     #[must_use]
-    pub fn new(epoch: MappingEpoch, policy: RecordingPolicy, limits: HubLimits) -> Self {
+    pub fn new(epoch: MappingEpoch, limits: HubLimits) -> Self {
         Self {
             epoch,
             limits,
             generation: Generation(1),
-            policies: Policies {
-                default: policy,
-                own: HashMap::new(),
-            },
             keys: Keys::default(),
             vms: Slab::new(),
             by_id: HashMap::new(),
@@ -119,7 +101,7 @@ impl Hub {
         self.take_request(at, request, now);
         self.change_subscriptions(index, at, request, now);
         if request.no_wait || self.may_speak(at, now) {
-            self.speak(at, ticket, now);
+            self.speak(index, at, ticket, now);
         } else {
             self.hold(at, ticket, now);
         }
@@ -136,22 +118,10 @@ impl Hub {
         }
     }
 
-    /// Another policy for one gateway, or for all that have none of their own.
-    pub fn set_policy(
-        &mut self,
-        index: &Index,
-        gateway: Option<&GatewayName>,
-        policy: RecordingPolicy,
-        now: Moment,
-    ) {
-        match gateway {
-            Some(gateway) => {
-                self.policies.own.insert(gateway.clone(), policy);
-            }
-            None => self.policies.default = policy,
-        }
+    /// The index has another policy for a gateway.
+    pub fn on_policy(&mut self, index: &Index, gateway: &GatewayName, now: Moment) {
         self.generation.0 += 1;
-        let concerned = |g: &GatewayName| gateway.is_none_or(|only| only == g);
+        let concerned = |g: &GatewayName| g == gateway;
         for key in self.keys.of_gateways(concerned) {
             self.refresh(index, key, now);
         }
@@ -169,7 +139,7 @@ impl Hub {
     }
 
     /// Answers what is due now. To be called at [`Hub::next_wake`] and after every other call.
-    pub fn advance(&mut self, now: Moment) {
+    pub fn advance(&mut self, index: &Index, now: Moment) {
         while let Some((when, at)) = self.wakes.first().copied()
             && when <= now
         {
@@ -177,7 +147,7 @@ impl Hub {
             let Some(held) = self.vms.get_mut(at).and_then(|vm| vm.held.take()) else {
                 continue;
             };
-            self.speak(at, held.ticket, now);
+            self.speak(index, at, held.ticket, now);
         }
     }
 
@@ -212,6 +182,13 @@ impl Hub {
         self.wakes.clear();
         let held = self.vms.iter_mut().filter_map(|(_, vm)| vm.held.take());
         held.map(|held| held.ticket).collect()
+    }
+
+    /// Worker VMs per gateway.
+    pub fn workers(&self) -> impl Iterator<Item = (&GatewayName, usize)> {
+        self.vms_per_gateway
+            .iter()
+            .map(|(name, count)| (name, *count))
     }
 
     /// State of the mapping.
@@ -326,7 +303,7 @@ impl Hub {
                 self.subscriptions -= 1;
             }
         }
-        let policy = self.policies.of(&vm.gateway);
+        let policy = index.policy(&vm.gateway);
         for text in &request.subscribe {
             if let Some(key) = self.keys.find(&vm.gateway, text)
                 && vm.keys.contains(&key)
@@ -367,9 +344,8 @@ impl Hub {
 
     /// Resolves a key again; if that changed something its subscribers are due.
     fn refresh(&mut self, index: &Index, key: KeyId, now: Moment) {
-        let policies = &self.policies;
         let subscribers = self.keys.refresh(key, now, |gateway, key| {
-            index.resolve(gateway, policies.of(gateway), key, now)
+            index.resolve(gateway, index.policy(gateway), key, now)
         });
         for at in subscribers.into_iter().flatten() {
             if let Some(vm) = self.vms.get_mut(at) {
@@ -386,11 +362,11 @@ impl Hub {
     }
 
     /// Answers with what is due; with nothing if nothing is.
-    fn speak(&mut self, at: VmIndex, ticket: Ticket, now: Moment) {
+    fn speak(&mut self, index: &Index, at: VmIndex, ticket: Ticket, now: Moment) {
         let Some(vm) = self.vms.get_mut(at) else {
             return;
         };
-        let policy = &self.policies.of(&vm.gateway).wire;
+        let policy = &index.policy(&vm.gateway).wire;
         let (bytes, entries) = answer::write(vm, &self.keys, policy, self.generation, now);
         self.counters.answers += u64::from(entries > 0);
         self.counters.entries += entries as u64;

@@ -9,7 +9,7 @@
 mod answers;
 mod tables;
 
-use gaugeway_wire::Generation;
+use gaugeway_wire::{GatewayName, Generation};
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
@@ -21,13 +21,14 @@ use crate::{
     name::{NameRef, ObjectName},
     object::{Kind, Object, ObjectId, Scope},
     pods::{PodRecord, owner},
+    policy::{Policies, RecordingPolicy},
     routes::{GrantRecord, RouteName, RouteRecord, Routes},
     services::ServiceRecord,
     slices::{RecordProblem, SliceRecord},
     text::Interner,
 };
 
-pub use answers::{Candidate, EncodedTarget, Resolution};
+pub use answers::{Candidate, EncodedTarget, Resolution, Selection};
 use tables::Tables;
 
 /// The label that says to which Service an EndpointSlice belongs.
@@ -39,6 +40,7 @@ pub struct Index {
     texts: Interner,
     tables: Tables,
     routes: Routes,
+    policies: Policies,
     history: History,
     pub(crate) subjects: Subjects,
     /// What was seen since [`Index::begin_reset`].
@@ -79,6 +81,32 @@ pub struct Counts {
 }
 
 impl Index {
+    /// Empty; what is recorded for gateways without a policy of their own.
+    #[must_use]
+    pub fn new(policy: RecordingPolicy) -> Self {
+        Self {
+            policies: Policies::new(policy),
+            ..Self::default()
+        }
+    }
+
+    /// What is recorded for a gateway from now on; `None` is what is for all without one. True if that changes anything:
+    /// then [`crate::Hub::on_policy`] is to be told.
+    pub fn set_policy(&mut self, gateway: &GatewayName, policy: Option<RecordingPolicy>) -> bool {
+        self.policies.set(gateway.as_str(), policy)
+    }
+
+    /// What is recorded for a gateway.
+    #[must_use]
+    pub fn policy(&self, gateway: &GatewayName) -> &RecordingPolicy {
+        self.policies.of(gateway.as_str())
+    }
+
+    /// Gateways with a policy of their own.
+    pub fn gateways_with_policies(&self) -> impl Iterator<Item = &str> {
+        self.policies.gateways()
+    }
+
     /// Takes an object as it is now.
     pub fn apply(&mut self, object: &Object, now: Moment) -> Changes {
         let mut changes = Changes::default();

@@ -1,8 +1,17 @@
 //! What is recorded for a gateway: which labels its targets have, and what its filters are told.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use gaugeway_wire::{limits, target::names};
+use gaugeway_wire::{Label, limits, target::names};
+use hashbrown::HashMap;
+
+use crate::{
+    name::ObjectName,
+    text::{LabelSet, Text},
+};
 
 /// A group of labels that a target can have, beside namespace and Service, which it always has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,15 +141,155 @@ pub(crate) fn shown_name(key: &str) -> String {
     name
 }
 
+/// What targets show beside namespace and Service. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Shown {
+    /// Groups of labels.
+    pub dimensions: Dimensions,
+    /// Labels of Pods and Services; the Pod's wins where both have it.
+    pub object_labels: Arc<ObjectLabels>,
+}
+
 /// What is recorded for a gateway. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RecordingPolicy {
-    /// Which groups of labels its targets have.
-    pub dimensions: Dimensions,
-    /// Which labels of Pods and Services its targets have; the Pod's wins where both have it.
-    pub object_labels: Arc<ObjectLabels>,
+    /// Which Services, and what their targets show.
+    pub services: Services,
     /// What its filters are told.
     pub wire: gaugeway_wire::Policy,
+}
+
+/// Which Services are recorded for a gateway, of those that it reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Services {
+    /// Every one.
+    Every(Shown),
+    /// What the first rule that selects it says; one that none selects is unknown.
+    First(Arc<[Rule]>),
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self::Every(Shown::default())
+    }
+}
+
+/// Some Services, and what their targets show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which.
+    pub services: ServiceSelector,
+    /// What is shown.
+    pub shown: Shown,
+}
+
+/// Selects Services by what it has; every part must fit, absent ones fit everything.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ServiceSelector {
+    /// In this namespace.
+    pub namespace: Option<String>,
+    /// One of these: namespace and name.
+    pub names: Option<BTreeSet<(String, String)>>,
+    /// With all of these labels. A Service that is not known has none.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ServiceSelector {
+    pub(crate) fn selects(&self, service: &ObjectName, labels: Option<&LabelSet>) -> bool {
+        let namespace = self.namespace.as_deref();
+        let pair = || (service.namespace.to_string(), service.name.to_string());
+        let has = |(key, value): (&String, &String)| {
+            let found = labels.and_then(|l| l.get(key));
+            found.is_some_and(|found| **found == **value)
+        };
+        namespace.is_none_or(|n| n == &*service.namespace)
+            && self
+                .names
+                .as_ref()
+                .is_none_or(|names| names.contains(&pair()))
+            && self.labels.iter().all(has)
+    }
+}
+
+impl Shown {
+    /// Whether targets that show this can have such a label.
+    fn allows(&self, name: &str) -> bool {
+        let has = |dimension| self.dimensions.has(dimension);
+        match name {
+            // The gateway is a label of every total per gateway.
+            names::NAMESPACE | names::SERVICE | names::GATEWAY => true,
+            names::SERVICE_PORT => has(Dimension::Port),
+            names::POD => has(Dimension::Pod),
+            names::WORKLOAD | names::WORKLOAD_KIND => has(Dimension::Workload),
+            names::NODE => has(Dimension::Node),
+            names::ZONE => has(Dimension::Zone),
+            other => self
+                .object_labels
+                .as_slice()
+                .iter()
+                .any(|l| l.name == other),
+        }
+    }
+}
+
+impl RecordingPolicy {
+    /// What the targets of a Service show; `None` where it is not recorded.
+    pub(crate) fn shown(&self, service: &ObjectName, labels: Option<&LabelSet>) -> Option<&Shown> {
+        match &self.services {
+            Services::Every(shown) => Some(shown),
+            Services::First(rules) => {
+                let rule = rules.iter().find(|r| r.services.selects(service, labels));
+                rule.map(|r| &r.shown)
+            }
+        }
+    }
+
+    /// Whether it can make a target of that Service with these labels.
+    pub(crate) fn makes(
+        &self,
+        service: &ObjectName,
+        of_service: Option<&LabelSet>,
+        labels: &[Label],
+    ) -> bool {
+        let shown = self.shown(service, of_service);
+        shown.is_some_and(|shown| labels.iter().all(|l| shown.allows(&l.name)))
+    }
+}
+
+/// The policy of each gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Policies {
+    default: RecordingPolicy,
+    own: HashMap<Text, RecordingPolicy>,
+}
+
+impl Policies {
+    pub(crate) fn new(default: RecordingPolicy) -> Self {
+        Self {
+            default,
+            own: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn of(&self, gateway: &str) -> &RecordingPolicy {
+        self.own.get(gateway).unwrap_or(&self.default)
+    }
+
+    /// True if that changes anything.
+    pub(crate) fn set(&mut self, gateway: &str, policy: Option<RecordingPolicy>) -> bool {
+        if self.own.get(gateway) == policy.as_ref() {
+            return false;
+        }
+        match policy {
+            Some(policy) => self.own.insert(gateway.into(), policy),
+            None => self.own.remove(gateway),
+        };
+        true
+    }
+
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &str> {
+        self.own.keys().map(|name| &**name)
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use gaugeway_index::{Index, Kind};
+use gaugeway_index::{Index, Kind, Rule, Selection};
 use gaugeway_wire::{GatewayName, Generation, Target};
 use tokio::sync::watch;
 
@@ -38,6 +38,12 @@ impl Objects {
     #[must_use]
     pub fn is_live(&self, target: &Target) -> bool {
         self.index().is_live(target)
+    }
+
+    /// The Services that a gateway reaches, with the rules that select each.
+    #[must_use]
+    pub fn selections(&self, gateway: &GatewayName, rules: &[Rule]) -> Vec<Selection> {
+        self.index().selections(gateway, rules)
     }
 
     pub(super) fn synced(&self) -> bool {

@@ -1,13 +1,13 @@
 //! The task: calls and batches in, answers out, in the order in which they come.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use bytes::Bytes;
-use gaugeway_index::{Changes, Hub, HubCounters, Index, Issue, Ticket};
+use gaugeway_index::{Changes, Hub, HubCounters, Index, Issue, RecordingPolicy, Ticket};
 use gaugeway_wire::{GatewayName, MappingRequest};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Event, Unavailable, clock::Clock, objects::gauge_value};
+use super::{Event, Unavailable, Workers, clock::Clock, objects::gauge_value};
 use crate::telemetry::Telemetry;
 
 /// Events applied under one lock, at most: well under a millisecond.
@@ -33,6 +33,21 @@ pub(super) struct Call {
     pub(super) answer: oneshot::Sender<Result<Bytes, Unavailable>>,
 }
 
+/// Another policy for some gateways.
+#[derive(Debug)]
+pub(super) struct NewPolicies {
+    pub(super) policies: BTreeMap<GatewayName, RecordingPolicy>,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// What the task listens to.
+pub(super) struct Channels {
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) batches: mpsc::Receiver<Vec<Event>>,
+    pub(super) policies: mpsc::Receiver<NewPolicies>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
 pub(super) struct Task {
     index: Arc<RwLock<Index>>,
     hub: Hub,
@@ -40,6 +55,7 @@ pub(super) struct Task {
     waiting: HashMap<Ticket, oneshot::Sender<Result<Bytes, Unavailable>>>,
     tickets: u64,
     synced: watch::Sender<bool>,
+    workers: watch::Sender<Workers>,
     telemetry: Arc<Telemetry>,
     counted: HubCounters,
     forgotten: u64,
@@ -54,6 +70,7 @@ impl Task {
         index: Arc<RwLock<Index>>,
         hub: Hub,
         synced: watch::Sender<bool>,
+        workers: watch::Sender<Workers>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
@@ -63,6 +80,7 @@ impl Task {
             waiting: HashMap::new(),
             tickets: 0,
             synced,
+            workers,
             telemetry,
             counted: HubCounters::default(),
             forgotten: 0,
@@ -71,12 +89,13 @@ impl Task {
         }
     }
 
-    pub(super) async fn run(
-        mut self,
-        mut calls: mpsc::Receiver<Call>,
-        mut batches: mpsc::Receiver<Vec<Event>>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    pub(super) async fn run(mut self, channels: Channels) {
+        let Channels {
+            mut calls,
+            mut batches,
+            mut policies,
+            mut stop,
+        } = channels;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -88,6 +107,7 @@ impl Task {
                 _ = stop.changed() => break,
                 () = until(wake) => {}
                 Some(call) = calls.recv() => self.call(call),
+                Some(new) = policies.recv() => self.take_policies(new),
                 () = tokio::task::yield_now(), if working => self.work(),
                 Some(batch) = batches.recv(), if !working => self.pending = batch.into_iter(),
                 _ = tick.tick() => self.pass_time(),
@@ -105,6 +125,30 @@ impl Task {
         let index = read(&self.index);
         self.hub
             .on_request(&index, now, ticket, &call.gateway, &call.request);
+    }
+
+    fn take_policies(&mut self, new: NewPolicies) {
+        let now = self.clock.now();
+        let changed = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            let own: Vec<_> = index.gateways_with_policies().collect();
+            let own = own.into_iter().filter_map(|g| GatewayName::try_new(g).ok());
+            let gone: Vec<_> = own.filter(|g| !new.policies.contains_key(g)).collect();
+            let none = gone.into_iter().map(|gateway| (gateway, None));
+            let some = new
+                .policies
+                .into_iter()
+                .map(|(g, policy)| (g, Some(policy)));
+            let all = none.chain(some).collect::<Vec<_>>().into_iter();
+            let changed = all.filter_map(|(g, policy)| index.set_policy(&g, policy).then_some(g));
+            changed.collect::<Vec<_>>()
+        };
+        let index = read(&self.index);
+        for gateway in changed {
+            self.hub.on_policy(&index, &gateway, now);
+        }
+        // Nobody waits any more: no matter.
+        let _ = new.done.send(());
     }
 
     /// A small part of a batch, so that neither calls nor the index's other readers wait long.
@@ -170,11 +214,19 @@ impl Task {
         self.forgotten = forgotten;
         self.tell(&changes);
         self.hub.forget_silent(now);
+        let workers: BTreeMap<_, _> = self.hub.workers().map(|(g, n)| (g.clone(), n)).collect();
+        self.workers.send_if_modified(|held| {
+            let changed = **held != workers;
+            if changed {
+                *held = Arc::new(workers);
+            }
+            changed
+        });
     }
 
     /// Sends what is to be sent. A caller that has gone is told again when it asks again: its answer stays unconfirmed.
     fn answer(&mut self) {
-        self.hub.advance(self.clock.now());
+        self.hub.advance(&read(&self.index), self.clock.now());
         for reply in self.hub.take_replies() {
             if let Some(answer) = self.waiting.remove(&reply.ticket) {
                 let result = reply.answer.map(Bytes::from);

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use anyhow::{Result, ensure};
 use gaugeway_controller::{
     Config, Controller, Ports,
-    config::{Cluster, Dimension, HttpLimits, Pace, RecordingPolicy, SeriesLimits, Source, Tokens},
+    config::{
+        Cluster, Dimension, HttpLimits, Pace, RecordingPolicy, SeriesLimits, Services, Shown,
+        Source, Tokens,
+    },
 };
 use gaugeway_rig::{
     Client, Exposition,
@@ -158,7 +161,10 @@ fn config(source: Source) -> Config {
         tokens: Tokens::Insecure,
         key_poll: Duration::from_secs(1),
         recording: RecordingPolicy {
-            dimensions: [Port, Pod, Workload].into_iter().collect(),
+            services: Services::Every(Shown {
+                dimensions: [Port, Pod, Workload].into_iter().collect(),
+                ..Shown::default()
+            }),
             ..RecordingPolicy::default()
         },
         series: SeriesLimits {

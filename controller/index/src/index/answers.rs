@@ -14,8 +14,8 @@ use crate::{
     history::Memory,
     key::{Key, RuleKey, ServiceKey, SocketKey},
     moment::Moment,
-    name::NameRef,
-    policy::RecordingPolicy,
+    name::{NameRef, ObjectName},
+    policy::{RecordingPolicy, Rule},
     routes::{PortSpec, Standing, Use},
 };
 
@@ -46,6 +46,19 @@ pub struct EncodedTarget {
     pub fingerprint: Fingerprint,
     /// Its canonical encoding.
     pub bytes: Box<[u8]>,
+    /// It stands for Services that the gateway's policy does not select.
+    pub is_unknown: bool,
+}
+
+/// A Service that a gateway reaches, and which of some rules select it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Positions of the rules that select it; the first one is in force. Empty where none does.
+    pub rules: Vec<usize>,
 }
 
 /// How well a gateway reaches a backend.
@@ -77,7 +90,8 @@ impl Index {
                 if let Some((since, former)) = former {
                     resolution.since = Some(since);
                     let first = self.reached(gateway, former).into_iter().next();
-                    resolution.previous = first.and_then(|b| target::encode(gateway, policy, b));
+                    let before = first.and_then(|b| target::encode(gateway, policy, b));
+                    resolution.previous = before.filter(|t| !t.is_unknown);
                 }
                 owners
             }
@@ -118,8 +132,8 @@ impl Index {
             .is_some_and(|s| reach.standing(gateway.as_str(), s) != Standing::Never)
     }
 
-    /// Whether all that `target` names exists and some gateway routes to its Service. Unknown and overflow targets
-    /// always do.
+    /// Whether all that `target` names exists, and some gateway that routes to its Service makes such targets of it.
+    /// Unknown and overflow targets always do.
     #[must_use]
     pub fn is_live(&self, target: &Target) -> bool {
         if target.kind() != TargetKind::Kubernetes {
@@ -128,7 +142,38 @@ impl Index {
         let Some(service) = service_of(target) else {
             return false;
         };
-        self.routes.reach.is_reached(service) && self.exists(service, target.labels())
+        self.is_made(service, target.labels()) && self.exists(service, target.labels())
+    }
+
+    fn is_made(&self, service: NameRef<'_>, labels: &[Label]) -> bool {
+        let reach = &self.routes.reach;
+        let Some(name) = reach.name(service) else {
+            return false;
+        };
+        let record = self.tables.services.get(name);
+        let of_service = record.map(|r| &r.labels);
+        reach
+            .gateways_of(service)
+            .any(|gateway| self.policies.of(gateway).makes(name, of_service, labels))
+    }
+
+    /// The Services that a gateway reaches now, in the order of their names, with the rules that select each.
+    #[must_use]
+    pub fn selections(&self, gateway: &GatewayName, rules: &[Rule]) -> Vec<Selection> {
+        let mut reached: Vec<_> = self.routes.reach.services_of(gateway.as_str()).collect();
+        reached.sort_unstable();
+        let selection = |service: &ObjectName| {
+            let record = self.tables.services.get(service);
+            let labels = record.map(|r| &r.labels);
+            let numbered = rules.iter().enumerate();
+            let selecting = numbered.filter(|(_, r)| r.services.selects(service, labels));
+            Selection {
+                namespace: service.namespace.to_string(),
+                name: service.name.to_string(),
+                rules: selecting.map(|(at, _)| at).collect(),
+            }
+        };
+        reached.into_iter().map(selection).collect()
     }
 
     fn exists(&self, service: NameRef<'_>, labels: &[Label]) -> bool {
@@ -267,6 +312,10 @@ impl Index {
                 Some(candidate) => hints::add(&mut candidate.hints, hints),
                 None => candidates.push(Candidate { target, hints }),
             }
+        }
+        // An unselected Service matters only where it must be told apart from a selected one.
+        if candidates.iter().all(|c| c.target.is_unknown) {
+            candidates.clear();
         }
         if let [only] = candidates.as_mut_slice() {
             only.hints = Vec::new();

@@ -64,9 +64,28 @@ impl Reach {
         self.gateways.len()
     }
 
-    /// Whether any gateway reaches the Service now.
-    pub(crate) fn is_reached(&self, service: NameRef<'_>) -> bool {
-        self.reached.contains_key(&service)
+    /// The Service's name as it is held, if any gateway reaches it now.
+    pub(crate) fn name(&self, service: NameRef<'_>) -> Option<&ObjectName> {
+        self.reached.get_key_value(&service).map(|(name, _)| name)
+    }
+
+    /// Gateways that reach the Service now.
+    pub(crate) fn gateways_of(&self, service: NameRef<'_>) -> impl Iterator<Item = &Text> {
+        let reaches = move |services: &HashMap<ObjectName, Entry>| {
+            let entry = services.get(&service);
+            entry.is_some_and(|e| !e.uses.is_empty())
+        };
+        let all = self.gateways.iter();
+        all.filter(move |(_, services)| reaches(services))
+            .map(|(gateway, _)| gateway)
+    }
+
+    /// Services that the gateway reaches now.
+    pub(crate) fn services_of(&self, gateway: &str) -> impl Iterator<Item = &ObjectName> {
+        let services = self.gateways.get(gateway).into_iter().flatten();
+        services
+            .filter(|(_, entry)| !entry.uses.is_empty())
+            .map(|(service, _)| service)
     }
 
     pub(crate) fn standing(&self, gateway: &str, service: NameRef<'_>) -> Standing<'_> {

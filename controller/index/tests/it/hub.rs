@@ -1,7 +1,7 @@
 //! What a worker VM is told, and when.
 
 use gaugeway_index::{
-    Hub, HubLimits, Index, Moment, RecordingPolicy, Refused, Reply, Ticket,
+    Hub, HubLimits, Index, Moment, RecordingPolicy, Refused, Reply, Services, Shown, Ticket,
     hub::{FORGET, HOLD, SPACING},
 };
 use gaugeway_wire::{Answer, Generation, MappingAnswer, MappingEpoch, MappingRequest, Nanos, VmId};
@@ -68,7 +68,7 @@ impl Rig {
         ]);
         Self {
             index,
-            hub: Hub::new(MappingEpoch(100), RecordingPolicy::default(), limits),
+            hub: Hub::new(MappingEpoch(100), limits),
             now: at(1000),
             asked: 0,
         }
@@ -80,7 +80,7 @@ impl Rig {
         let edge = gateway(EDGE);
         self.hub
             .on_request(&self.index, self.now, ticket, &edge, request);
-        self.hub.advance(self.now);
+        self.hub.advance(&self.index, self.now);
         self.hub.take_replies()
     }
 
@@ -94,7 +94,7 @@ impl Rig {
 
     fn pass(&mut self, time: Nanos) -> Vec<Reply> {
         self.now = self.now.plus(time);
-        self.hub.advance(self.now);
+        self.hub.advance(&self.index, self.now);
         self.hub.take_replies()
     }
 
@@ -103,7 +103,7 @@ impl Rig {
         let slice = slice("shop", "a-1", "a", &["80"], &[&endpoint]);
         let changes = self.index.apply(&slice, self.now);
         self.hub.on_change(&self.index, &changes, self.now);
-        self.hub.advance(self.now);
+        self.hub.advance(&self.index, self.now);
     }
 }
 
@@ -230,7 +230,7 @@ fn a_change_that_the_gateway_cannot_see_wakes_nobody() {
     for object in [labels_only, unrelated] {
         let changes = rig.index.apply(&object, rig.now);
         rig.hub.on_change(&rig.index, &changes, rig.now);
-        rig.hub.advance(rig.now);
+        rig.hub.advance(&rig.index, rig.now);
     }
     assert!(rig.hub.take_replies().is_empty());
 }
@@ -385,17 +385,21 @@ fn a_policy_of_its_own_reaches_a_gateways_vms_only() {
     let _ = rig.pass(SPACING);
     assert!(rig.ask(&next(&answer)).is_empty());
     let policy = RecordingPolicy {
-        dimensions: gaugeway_index::Dimensions::NONE,
+        services: Services::Every(Shown {
+            dimensions: gaugeway_index::Dimensions::NONE,
+            ..Shown::default()
+        }),
         ..RecordingPolicy::default()
     };
-    let other = gateway("shop/inner");
-    rig.hub
-        .set_policy(&rig.index, Some(&other), policy.clone(), rig.now);
-    rig.hub.advance(rig.now);
+    let (edge, other) = (gateway(EDGE), gateway("shop/inner"));
+    assert!(rig.index.set_policy(&other, Some(policy.clone())));
+    rig.hub.on_policy(&rig.index, &other, rig.now);
+    rig.hub.advance(&rig.index, rig.now);
     assert!(rig.hub.take_replies().is_empty());
-    rig.hub
-        .set_policy(&rig.index, Some(&gateway(EDGE)), policy, rig.now);
-    rig.hub.advance(rig.now);
+    assert!(rig.index.set_policy(&edge, Some(policy.clone())));
+    assert!(!rig.index.set_policy(&edge, Some(policy)), "no change");
+    rig.hub.on_policy(&rig.index, &edge, rig.now);
+    rig.hub.advance(&rig.index, rig.now);
     let change = told(&rig.hub.take_replies()[0]);
     assert!(change.policy);
     assert_eq!(candidates(&change), ["shop a"]);
@@ -466,7 +470,7 @@ fn a_service_that_leaves_the_reach_hands_over_to_the_one_that_stays() {
         .index
         .apply(&route("shop", "web", EDGE, &[&["b"]]), rig.now);
     rig.hub.on_change(&rig.index, &changes, rig.now);
-    rig.hub.advance(rig.now);
+    rig.hub.advance(&rig.index, rig.now);
     let change = told(&rig.hub.take_replies()[0]);
     assert_eq!(candidates(&change), ["shop a-0 b 80"]);
     assert_eq!(change.entries[0].3.as_deref(), Some("shop a-0 a 80"));

@@ -105,8 +105,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::recording(RecordingPolicy::default())
+    }
+
+    fn recording(policy: RecordingPolicy) -> Self {
         Self {
-            index: Index::default(),
+            index: Index::new(policy),
             objects: BTreeMap::new(),
             now: at(1),
         }
@@ -283,12 +287,13 @@ proptest! {
     fn any_order_of_events_ends_in_the_state_built_from_scratch(
         events in prop::collection::vec(any_event(), 0..40),
     ) {
-        let mut world = World::new();
+        let mut world = World::recording(every_dimension());
         for event in &events {
             let _ = world.play(event);
         }
         let _ = world.settle();
-        let mut scratch = index(&world.objects.values().cloned().collect::<Vec<_>>());
+        let objects: Vec<_> = world.objects.values().cloned().collect();
+        let mut scratch = recording(every_dimension(), &objects);
         scratch.forget_changes();
         prop_assert_eq!(picture(&world.index, world.now), picture(&scratch, at(0)));
         let counts = |i: &Index| gaugeway_index::Counts { forgotten: 0, ..i.counts() };
@@ -314,8 +319,7 @@ proptest! {
         events in prop::collection::vec((any_event(), any::<bool>(), any::<bool>()), 1..30),
     ) {
         let name = gateway(EDGE);
-        let policy = RecordingPolicy::default();
-        let mut hub = Hub::new(MappingEpoch(7), policy, HubLimits::default());
+        let mut hub = Hub::new(MappingEpoch(7), HubLimits::default());
         let mut world = World::new();
         let mut listener = Listener::default();
         listener.catch_up(&mut hub, &world.index, &name, world.now, false);

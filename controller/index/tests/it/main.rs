@@ -7,3 +7,4 @@ mod laws;
 mod moves;
 mod objects;
 mod reach;
+mod selection;

@@ -2,6 +2,7 @@
 
 use gaugeway_index::{
     Dimension, Index, Kind, Moment, Object, ObjectId, ObjectLabels, RecordingPolicy, Resolution,
+    Services, Shown,
 };
 use gaugeway_wire::{GatewayName, Target};
 use serde_json::{Value, json};
@@ -178,7 +179,11 @@ pub(crate) fn id(kind: Kind, namespace: &str, name: &str) -> ObjectId {
 }
 
 pub(crate) fn index(objects: &[Object]) -> Index {
-    let mut index = Index::default();
+    recording(RecordingPolicy::default(), objects)
+}
+
+pub(crate) fn recording(policy: RecordingPolicy, objects: &[Object]) -> Index {
+    let mut index = Index::new(policy);
     for object in objects {
         let changes = index.apply(object, at(0));
         assert_eq!(changes.issues(), []);
@@ -189,10 +194,12 @@ pub(crate) fn index(objects: &[Object]) -> Index {
 pub(crate) fn every_dimension() -> RecordingPolicy {
     use Dimension::{Gateway, Node, Pod, Port, Workload, Zone};
     RecordingPolicy {
-        dimensions: [Port, Pod, Workload, Node, Zone, Gateway]
-            .into_iter()
-            .collect(),
-        object_labels: ObjectLabels::try_new(&["team", "version"]).unwrap().into(),
+        services: Services::Every(Shown {
+            dimensions: [Port, Pod, Workload, Node, Zone, Gateway]
+                .into_iter()
+                .collect(),
+            object_labels: ObjectLabels::try_new(&["team", "version"]).unwrap().into(),
+        }),
         ..RecordingPolicy::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Which gateway may speak of which Service, and for how long.
 
-use gaugeway_index::{Index, Kind};
+use gaugeway_index::{Index, Kind, RecordingPolicy};
 use gaugeway_wire::{Label, Target, TargetKind, target::names};
 use serde_json::json;
 
@@ -19,7 +19,11 @@ fn cart() -> Target {
 }
 
 fn shop() -> Index {
-    index(&[
+    shop_recording(RecordingPolicy::default())
+}
+
+fn shop_recording(policy: RecordingPolicy) -> Index {
+    let objects = [
         service("shop", "cart", &["10.96.0.1"], &["http:80"]),
         slice(
             "shop",
@@ -30,7 +34,8 @@ fn shop() -> Index {
         ),
         pod("shop", "cart-x", "StatefulSet/cart", &["version=v1"]),
         route("shop", "web", EDGE, &[&["cart:80"]]),
-    ])
+    ];
+    recording(policy, &objects)
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn parents_and_backends_of_other_kinds_do_not_count() {
 
 #[test]
 fn a_target_lives_as_long_as_all_that_it_names() {
-    let mut index = shop();
+    let mut index = shop_recording(every_dimension());
     let with = |more: &[(&str, &str)]| {
         let mut labels = vec![(names::NAMESPACE, "shop"), (names::SERVICE, "cart")];
         labels.extend_from_slice(more);

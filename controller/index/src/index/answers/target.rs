@@ -7,35 +7,42 @@ use gaugeway_wire::{GatewayName, Label, Target, TargetKind, limits, target::name
 use super::EncodedTarget;
 use crate::{
     backend::Backend,
-    policy::{Dimension, RecordingPolicy},
+    policy::{Dimension, RecordingPolicy, Shown},
 };
 
 /// A target must fit its bounds. Where the labels do not, the object labels go first, then all but namespace and Service,
 /// which always fit: a series is worth more than its colours.
+///
+/// A Service that the policy does not select is unknown, as the contract has it.
 pub(super) fn encode(
     gateway: &GatewayName,
     policy: &RecordingPolicy,
     backend: &Backend,
 ) -> Option<Arc<EncodedTarget>> {
-    let fixed = fixed_labels(gateway, policy, backend);
+    let Some(shown) = policy.shown(&backend.service, backend.service_labels.as_ref()) else {
+        return encode_labels(TargetKind::Unknown, Vec::new());
+    };
+    let fixed = fixed_labels(gateway, shown, backend);
     let mut all = fixed.clone();
-    all.extend(object_labels(policy, backend));
+    all.extend(object_labels(shown, backend));
     let least = || fixed.iter().take(2).cloned().collect();
-    encode_labels(all)
-        .or_else(|| encode_labels(fixed.clone()))
-        .or_else(|| encode_labels(least()))
+    let encode = |labels| encode_labels(TargetKind::Kubernetes, labels);
+    encode(all)
+        .or_else(|| encode(fixed.clone()))
+        .or_else(|| encode(least()))
 }
 
-fn encode_labels(labels: Vec<Label>) -> Option<Arc<EncodedTarget>> {
-    let target = Target::try_new(TargetKind::Kubernetes, labels).ok()?;
+fn encode_labels(kind: TargetKind, labels: Vec<Label>) -> Option<Arc<EncodedTarget>> {
+    let target = Target::try_new(kind, labels).ok()?;
     let encoded = EncodedTarget {
         fingerprint: target.fingerprint(),
         bytes: target.encode().into(),
+        is_unknown: kind == TargetKind::Unknown,
     };
     Some(Arc::new(encoded))
 }
 
-fn fixed_labels(gateway: &GatewayName, policy: &RecordingPolicy, backend: &Backend) -> Vec<Label> {
+fn fixed_labels(gateway: &GatewayName, shown: &Shown, backend: &Backend) -> Vec<Label> {
     let mut labels = Vec::with_capacity(8);
     let mut add = |name: &str, value: &str| {
         labels.push(Label {
@@ -43,7 +50,7 @@ fn fixed_labels(gateway: &GatewayName, policy: &RecordingPolicy, backend: &Backe
             value: value.into(),
         });
     };
-    let has = |dimension| policy.dimensions.has(dimension);
+    let has = |dimension| shown.dimensions.has(dimension);
     add(names::NAMESPACE, &backend.service.namespace);
     add(names::SERVICE, &backend.service.name);
     if has(Dimension::Port)
@@ -75,8 +82,8 @@ fn fixed_labels(gateway: &GatewayName, policy: &RecordingPolicy, backend: &Backe
     labels
 }
 
-fn object_labels(policy: &RecordingPolicy, backend: &Backend) -> Vec<Label> {
-    let chosen = policy.object_labels.as_slice().iter();
+fn object_labels(shown: &Shown, backend: &Backend) -> Vec<Label> {
+    let chosen = shown.object_labels.as_slice().iter();
     chosen
         .filter_map(|label| {
             let value = backend.object_label(&label.key)?;
