@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// (crate, what it may use of ours), outside of its tests. A crate of ours that is not here has no place yet.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("gaugeway-wire", &[]),
     ("gaugeway-wire-oracle", &[]),
     ("gaugeway-filter-core", &["gaugeway-wire"]),
@@ -18,9 +18,15 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ),
     ("gaugeway-index", &["gaugeway-wire"]),
     ("gaugeway-aggregate", &["gaugeway-wire"]),
+    ("gaugeway-operator", &["gaugeway-wire"]),
     (
         "gaugeway-controller",
-        &["gaugeway-wire", "gaugeway-index", "gaugeway-aggregate"],
+        &[
+            "gaugeway-wire",
+            "gaugeway-index",
+            "gaugeway-aggregate",
+            "gaugeway-operator",
+        ],
     ),
     ("gaugeway-apiserver", &[]),
     ("gaugeway-bench", &["gaugeway-rig"]),
@@ -28,17 +34,23 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("gaugeway-rig", &["gaugeway-wire"]),
     (
         "gaugeway",
-        &["gaugeway-wire", "gaugeway-controller", "gaugeway-rig"],
+        &[
+            "gaugeway-wire",
+            "gaugeway-controller",
+            "gaugeway-operator",
+            "gaugeway-rig",
+        ],
     ),
     ("xtask", &[]),
 ];
 
 /// Pure and synchronous: no IO, no clock, no runtime, no client, no log backend.
-const PURE: [&str; 4] = [
+const PURE: [&str; 5] = [
     "gaugeway-wire",
     "gaugeway-filter-core",
     "gaugeway-index",
     "gaugeway-aggregate",
+    "gaugeway-operator",
 ];
 
 /// What would end that, at any depth.

@@ -1,0 +1,18 @@
+//! Our kinds as they stand in the cluster.
+
+mod latency_policy;
+mod latency_policy_status;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube_core::CustomResourceExt as _;
+
+pub use latency_policy::{
+    Dimension, Histogram, LatencyPolicy, LatencyPolicySpec, ServiceName, ServiceSelector, TargetRef,
+};
+pub use latency_policy_status::{Ancestor, AncestorRef, LatencyPolicyStatus};
+
+/// What is to be installed before the controller: `kubectl apply` takes it.
+#[must_use]
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![LatencyPolicy::crd()]
+}

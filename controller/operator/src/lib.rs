@@ -1,0 +1,23 @@
+//! Policies in, what is recorded and what gateways need out.
+//!
+//! - [`crd`] holds our kinds as they stand in the cluster, and their CustomResourceDefinitions.
+//! - [`Policy`] is a checked [`crd::LatencyPolicy`]; [`resolve`] says which policies hold for which gateway, in which order.
+//! - [`status`] says what became of each.
+//!
+//! All of it is plain functions: no IO, no clock, no client. Time comes in as an argument. Kubernetes's types appear
+//! here and in the index only.
+
+pub mod crd;
+mod duration;
+mod policy;
+mod resolve;
+mod status;
+mod target;
+
+pub use policy::{Invalid, Policy, PolicyId, Settings};
+pub use resolve::{Known, Layouts, layouts, resolve};
+pub use status::{Attachment, Verdict, status};
+pub use target::Target;
+
+/// How this controller is called in the status of what it writes.
+pub const CONTROLLER_NAME: &str = "gaugeway.dev/controller";
