@@ -1,6 +1,7 @@
 //! The command line: what there is to say, and where it goes.
 
 mod controller;
+mod crds;
 mod docs;
 mod filter;
 mod output;
@@ -49,6 +50,7 @@ enum Command {
     Filter(filter::FilterArgs),
     Render(Box<render::RenderArgs>),
     Token(token::TokenArgs),
+    Crds(crds::CrdsArgs),
     Demo(demo::DemoArgs),
     #[command(hide = true)]
     Docs(docs::DocsArgs),
@@ -65,6 +67,7 @@ impl Cli {
             Command::Filter(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Token(args) => args.run(),
+            Command::Crds(args) => args.run(),
             Command::Demo(args) => runtime()?.block_on(demo::run(args)),
             Command::Docs(args) => args.run(),
         }

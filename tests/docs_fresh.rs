@@ -24,3 +24,18 @@ fn generated_documents_are_fresh() {
         );
     }
 }
+
+#[test]
+fn the_charts_definitions_are_fresh() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_gaugeway"))
+        .arg("crds")
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/gaugeway/crds/gaugeway.yaml");
+    let kept = fs::read_to_string(kept).unwrap_or_default();
+    assert!(
+        String::from_utf8(printed.stdout).unwrap() == kept,
+        "not fresh; run: cargo run -- crds --output charts/gaugeway/crds/gaugeway.yaml"
+    );
+}

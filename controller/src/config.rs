@@ -53,6 +53,9 @@ pub struct Cluster {
     pub kubeconfig: Option<PathBuf>,
     /// Only these namespaces; all if empty.
     pub namespaces: Vec<String>,
+    /// Where this controller itself lives, if in the cluster: policies there may select Services of all namespaces at
+    /// an IngressClass.
+    pub own_namespace: Option<String>,
     /// How often things are tried.
     pub pace: Pace,
 }

@@ -46,6 +46,9 @@ pub struct LedgerConfig {
     pub owner: String,
     /// How histograms are kept; reports of another layout are re-cut, counted.
     pub layout: Layout,
+    /// Policies follow that decide the layout ([`LedgerHandle::set_layout`]): a ledger that goes on keeps its own until
+    /// then, since what was joined cannot be taken apart again.
+    pub layout_follows: bool,
     /// Series at most; further ones are counted in one overflow series.
     pub max_series: usize,
     /// A series of a target that is gone is dropped after this long without a change.
@@ -186,6 +189,12 @@ impl LedgerHandle {
     pub fn durability(&self) -> Durability {
         let durability = self.durability.lock();
         durability.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps histograms by another layout from now on; those that are there are converted.
+    pub fn set_layout(&self, layout: Layout) {
+        // A thread that has ended keeps nothing any more.
+        let _ = self.queue.control(Command::Layout(layout));
     }
 
     /// Forgets what is due now, instead of within ten seconds; for tests with a clock of their own.

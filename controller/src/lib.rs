@@ -1,4 +1,4 @@
-//! The controller's shells: everything that awaits, does IO or logs, around the pure `index` and `aggregate`.
+//! The controller's shells: everything that awaits, does IO or logs, around the pure `index`, `aggregate` and `operator`.
 //!
 //! ```text
 //! source (manifests) ──changes──▶ mapping (index, subscriptions) ◀──POST /v1/mapping── filters port
@@ -15,15 +15,18 @@
 
 pub mod auth;
 pub mod config;
+mod crds;
 mod http;
 pub mod ledger;
 pub mod mapping;
+mod policies;
 pub mod render;
 mod run;
 pub mod source;
 pub mod telemetry;
 
 pub use config::Config;
+pub use crds::crds;
 pub use gaugeway_aggregate::Family;
 pub use http::rejection_reasons;
 pub use run::{Controller, Ports, run};

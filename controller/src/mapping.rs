@@ -172,17 +172,21 @@ impl MappingHandle {
         self.poll(gateway, at_once).await
     }
 
-    /// What is recorded for these gateways from now on; all others have the policy that the mapping began with. Returns
-    /// when it is in force.
+    /// What is recorded for these gateways from now on, and for all others. Returns when it is in force.
     ///
     /// # Errors
     /// When the mapping has stopped.
     pub async fn set_policies(
         &self,
+        others: RecordingPolicy,
         policies: BTreeMap<GatewayName, RecordingPolicy>,
     ) -> Result<(), MappingStopped> {
         let (done, in_force) = oneshot::channel();
-        let new = NewPolicies { policies, done };
+        let new = NewPolicies {
+            others,
+            policies,
+            done,
+        };
         self.policies.send(new).await.map_err(|_| MappingStopped)?;
         in_force.await.map_err(|_| MappingStopped)
     }

@@ -20,6 +20,7 @@ use crate::{
     http::{Filters, Metrics, Modules, Port, Server},
     ledger::{self, LedgerConfig, LedgerHandle},
     mapping::{self, Feed, MappingHandle},
+    policies::Recorders,
     source::{
         SourceState,
         kubernetes::{self, KubernetesSource},
@@ -86,7 +87,12 @@ impl Controller {
         };
         let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
         let ledger = start_ledger(&config, &mapping, &telemetry).await?;
-        let source = start_source(&config.source, feed, &telemetry).await?;
+        let recorders = Recorders {
+            default: config.recording.clone(),
+            mapping: mapping.clone(),
+            ledger: ledger.clone(),
+        };
+        let source = start_source(&config.source, feed, recorders, &telemetry).await?;
         let modules = Modules::new(config.filter_modules);
         let calls = Filters::new(
             mapping.clone(),
@@ -178,6 +184,7 @@ async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Se
 async fn start_source(
     source: &Source,
     feed: Feed,
+    recorders: Recorders,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<Running> {
     Ok(match source {
@@ -192,7 +199,7 @@ async fn start_source(
             }
         }
         Source::Kubernetes(cluster) => {
-            let running = kubernetes::start(cluster, feed, telemetry).await?;
+            let running = kubernetes::start(cluster, feed, recorders, telemetry).await?;
             Running {
                 state: running.state(),
                 _manifests: None,
@@ -212,6 +219,7 @@ async fn start_ledger(
         state_dir: config.state_dir.clone(),
         owner: SOLE_OWNER.to_owned(),
         layout: config.recording.wire.layout(),
+        layout_follows: matches!(config.source, Source::Kubernetes(_)),
         max_series: config.series.max,
         series_expiry: config.series.expiry,
         kong: config

@@ -27,6 +27,8 @@ pub struct Telemetry {
     pub http: HttpMetrics,
     /// Source of objects.
     pub source: SourceMetrics,
+    /// Policies.
+    pub policies: PolicyMetrics,
     /// Mapping and subscriptions.
     pub mapping: MappingMetrics,
     /// Totals and their log.
@@ -121,6 +123,15 @@ pub struct LedgerMetrics {
     pub started: Gauge,
 }
 
+/// Policies.
+#[derive(Clone, Debug)]
+pub struct PolicyMetrics {
+    /// Known, by state.
+    pub held: IntGaugeVec,
+    /// Statuses written, by result.
+    pub status_writes: IntCounterVec,
+}
+
 impl Telemetry {
     /// Registers everything.
     ///
@@ -138,6 +149,7 @@ impl Telemetry {
         let http = HttpMetrics::register(&mut r)?;
         let gateways = Gateways::register(&mut r)?;
         let source = SourceMetrics::register(&mut r)?;
+        let policies = PolicyMetrics::register(&mut r)?;
         let mapping = MappingMetrics::register(&mut r)?;
         let ledger = LedgerMetrics::register(&mut r)?;
         let (registry, table) = r.finish();
@@ -147,6 +159,7 @@ impl Telemetry {
             gateways,
             http,
             source,
+            policies,
             mapping,
             ledger,
         }))
@@ -230,6 +243,23 @@ impl SourceMetrics {
                 "gaugeway_source_errors_total",
                 "Failed lists and watches of the cluster, by kind and reason (forbidden, unauthorized, expired, refused, server, network, decode).",
                 &["kind", "reason"],
+            )?,
+        })
+    }
+}
+
+impl PolicyMetrics {
+    fn register(r: &mut Register) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            held: r.int_gauge_vec(
+                "gaugeway_policies",
+                "LatencyPolicies known, by state (valid, invalid).",
+                &["state"],
+            )?,
+            status_writes: r.int_counter_vec(
+                "gaugeway_policy_status_writes_total",
+                "Statuses of LatencyPolicies written, by result (ok, conflict, error).",
+                &["result"],
             )?,
         })
     }

@@ -44,8 +44,8 @@ Examples:
   What it shows:
     curl http://127.0.0.1:7082/metrics
 
-Of a cluster it watches Services, EndpointSlices, Ingresses, HTTPRoutes, GRPCRoutes and ReferenceGrants, and the \
-metadata of Pods and ReplicaSets. What it cannot reach or may not read is named by /readyz, the log and \
+Of a cluster it watches Services, EndpointSlices, Ingresses, IngressClasses, Gateways, HTTPRoutes, GRPCRoutes, \
+ReferenceGrants and LatencyPolicies (`gaugeway crds` has their definition), and the metadata of Pods and ReplicaSets. What it cannot reach or may not read is named by /readyz, the log and \
 gaugeway_source_errors_total.
 
 The manifests are plain Kubernetes YAML of the same kinds. They are read again when they \
@@ -109,6 +109,15 @@ struct ClusterFlags {
         requires = "kubernetes"
     )]
     namespaces: Vec<String>,
+    /// Where this controller itself lives: LatencyPolicies there may select Services of all namespaces at an
+    /// IngressClass.
+    #[arg(
+        long,
+        env = "GAUGEWAY_OWN_NAMESPACE",
+        value_name = "NAMESPACE",
+        requires = "kubernetes"
+    )]
+    own_namespace: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +263,7 @@ impl SourceFlags {
             None => Source::Kubernetes(Cluster {
                 kubeconfig: cluster.kubeconfig,
                 namespaces: cluster.namespaces,
+                own_namespace: cluster.own_namespace,
                 pace: Pace::default(),
             }),
         }

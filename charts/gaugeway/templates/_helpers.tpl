@@ -44,9 +44,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [replicasets]
   verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes, grpcroutes, referencegrants]
+  resources: [gateways, httproutes, grpcroutes, referencegrants]
   verbs: [list, watch]
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]
+  verbs: [list, watch]
+- apiGroups: [gaugeway.dev]
+  resources: [latencypolicies]
+  verbs: [list, watch]
+- apiGroups: [gaugeway.dev]
+  resources: [latencypolicies/status]
+  verbs: [patch]
+{{- end }}
+
+{{/* Of the cluster; no Role can grant it. */}}
+{{- define "gaugeway.clusterRules" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingressclasses]
   verbs: [list, watch]
 {{- end }}

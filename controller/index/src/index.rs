@@ -96,6 +96,11 @@ impl Index {
         self.policies.set(gateway.as_str(), policy)
     }
 
+    /// Sets what is recorded for gateways without a policy of their own. True if that changes anything.
+    pub fn set_default_policy(&mut self, policy: RecordingPolicy) -> bool {
+        self.policies.set_default(policy)
+    }
+
     /// What is recorded for a gateway.
     #[must_use]
     pub fn policy(&self, gateway: &GatewayName) -> &RecordingPolicy {

@@ -276,6 +276,13 @@ impl Policies {
     }
 
     /// True if that changes anything.
+    pub(crate) fn set_default(&mut self, policy: RecordingPolicy) -> bool {
+        let changed = self.default != policy;
+        self.default = policy;
+        changed
+    }
+
+    /// True if that changes anything.
     pub(crate) fn set(&mut self, gateway: &str, policy: Option<RecordingPolicy>) -> bool {
         if self.own.get(gateway) == policy.as_ref() {
             return false;

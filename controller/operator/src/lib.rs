@@ -2,11 +2,12 @@
 //!
 //! - [`crd`] holds our kinds as they stand in the cluster, and their CustomResourceDefinitions.
 //! - [`Policy`] is a checked [`crd::LatencyPolicy`]; [`resolve`] says which policies hold for which gateway, in which order.
-//! - [`status`] says what became of each.
+//! - [`attachments`] and [`status`] say what became of each.
 //!
 //! All of it is plain functions: no IO, no clock, no client. Time comes in as an argument. Kubernetes's types appear
 //! here and in the index only.
 
+mod attach;
 pub mod crd;
 mod duration;
 mod policy;
@@ -14,10 +15,14 @@ mod resolve;
 mod status;
 mod target;
 
+pub use attach::{Scene, attachments, told};
 pub use policy::{Invalid, Policy, PolicyId, Settings};
 pub use resolve::{Known, Layouts, layouts, resolve};
 pub use status::{Attachment, Verdict, status};
 pub use target::Target;
+
+#[cfg(test)]
+mod tests;
 
 /// How this controller is called in the status of what it writes.
 pub const CONTROLLER_NAME: &str = "gaugeway.dev/controller";

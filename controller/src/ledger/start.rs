@@ -145,7 +145,10 @@ fn go_on(
 ) -> Ledger {
     let mut durable = Durable::go_on(dir, disk, identity, &found);
     let mut aggregate = found.aggregate;
-    let told = Config::from(config);
+    let mut told = Config::from(config);
+    if config.layout_follows {
+        told.layout = aggregate.config().layout.clone();
+    }
     if told != *aggregate.config() {
         let (mut record, mut framed) = (Vec::new(), Vec::new());
         journal::configured(&mut record, &told, now);

@@ -15,7 +15,7 @@ use gaugeway_aggregate::{
     Aggregate, Applied, ChangeNumber, DataplaneUrls, DefineError, Liveness, journal,
 };
 use gaugeway_wire::{
-    GatewayName, LedgerEpoch, Report, ReportCall, Seq, TargetDefinition, UnixNanos,
+    GatewayName, Layout, LedgerEpoch, Report, ReportCall, Seq, TargetDefinition, UnixNanos,
 };
 use tokio::sync::oneshot;
 
@@ -58,6 +58,7 @@ pub(super) enum Command {
         change: ChangeNumber,
         permit: Permit,
     },
+    Layout(Layout),
     Sweep(Reply<()>),
     Stop(Reply<()>),
 }
@@ -178,6 +179,10 @@ impl Writer {
             } => {
                 self.delivered(&scraper, change);
                 [Some(permit), None]
+            }
+            Command::Layout(layout) => {
+                self.set_layout(layout);
+                [None, None]
             }
             Command::Sweep(reply) => {
                 self.sweep();
@@ -321,6 +326,20 @@ impl Writer {
     }
 
     /// Puts the record into the batch's frames.
+    fn set_layout(&mut self, layout: Layout) {
+        let held = self.aggregate.config();
+        if held.layout == layout {
+            return;
+        }
+        let config = gaugeway_aggregate::Config {
+            layout,
+            ..held.clone()
+        };
+        journal::configured(&mut self.record, &config, (self.clock)());
+        self.frame();
+        self.aggregate.configure(config);
+    }
+
     fn frame(&mut self) {
         if self.durable.is_some() {
             frame::put(&mut self.frames, &self.record);

@@ -1,7 +1,7 @@
 //! The task: calls and batches in, answers out, in the order in which they come.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
@@ -36,6 +36,7 @@ pub(super) struct Call {
 /// Another policy for some gateways.
 #[derive(Debug)]
 pub(super) struct NewPolicies {
+    pub(super) others: RecordingPolicy,
     pub(super) policies: BTreeMap<GatewayName, RecordingPolicy>,
     pub(super) done: oneshot::Sender<()>,
 }
@@ -131,6 +132,11 @@ impl Task {
         let now = self.clock.now();
         let changed = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            let mut changed = BTreeSet::new();
+            if index.set_default_policy(new.others) {
+                let workers = self.hub.workers().map(|(gateway, _)| gateway.clone());
+                changed.extend(workers.filter(|g| !new.policies.contains_key(g)));
+            }
             let own: Vec<_> = index.gateways_with_policies().collect();
             let own = own.into_iter().filter_map(|g| GatewayName::try_new(g).ok());
             let gone: Vec<_> = own.filter(|g| !new.policies.contains_key(g)).collect();
@@ -139,9 +145,12 @@ impl Task {
                 .policies
                 .into_iter()
                 .map(|(g, policy)| (g, Some(policy)));
-            let all = none.chain(some).collect::<Vec<_>>().into_iter();
-            let changed = all.filter_map(|(g, policy)| index.set_policy(&g, policy).then_some(g));
-            changed.collect::<Vec<_>>()
+            for (gateway, policy) in none.chain(some) {
+                if index.set_policy(&gateway, policy) {
+                    changed.insert(gateway);
+                }
+            }
+            changed
         };
         let index = read(&self.index);
         for gateway in changed {

@@ -7,29 +7,44 @@
 //! - A kind that the cluster does not serve is empty, not an error; it is looked for again, so a CustomResourceDefinition
 //!   that comes later is picked up.
 //! - Of Pods and ReplicaSets nothing but metadata is ever asked for.
+//! - The mapping is told that everything is known only when the policies are in force: until then a Service that no
+//!   policy selects would be recorded.
 
 mod client;
 mod deliver;
 mod discovery;
 mod failure;
+mod keep;
 mod kinds;
 mod pump;
 
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::info;
 
+pub(crate) use self::{
+    failure::Failure,
+    keep::{Kept, Store},
+};
+
 use self::{
-    deliver::ToIndex,
+    deliver::{Deliver, ToIndex},
+    keep::ToStore,
     kinds::{
         EndpointSlices, GrpcRoutes, HttpRoutes, Ingresses, Pods, ReferenceGrants, ReplicaSets,
-        Services, Watched,
+        Served, Services, Watched,
     },
-    pump::Pump,
+    pump::{Asked, Pump},
 };
-use crate::{config::Cluster, mapping::Feed, source::SourceState, telemetry::Telemetry};
+use crate::{
+    config::Cluster,
+    mapping::Feed,
+    policies::{Keeper, Recorders},
+    source::SourceState,
+    telemetry::Telemetry,
+};
 
 /// The running source. Dropping it ends it.
 #[derive(Debug)]
@@ -47,6 +62,8 @@ pub struct Pace {
     pub retry: Duration,
     /// After many failures.
     pub retry_most: Duration,
+    /// Between two writes of a policy's status, and between two looks whether it is still true.
+    pub status: Duration,
 }
 
 impl Default for Pace {
@@ -55,6 +72,7 @@ impl Default for Pace {
             discovery: Duration::from_secs(30),
             retry: Duration::from_millis(500),
             retry_most: Duration::from_secs(30),
+            status: Duration::from_secs(10),
         }
     }
 }
@@ -63,9 +81,10 @@ impl Default for Pace {
 ///
 /// # Errors
 /// When the configuration that says where the cluster is cannot be used.
-pub async fn start(
+pub(crate) async fn start(
     cluster: &Cluster,
     feed: Feed,
+    recorders: Recorders,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<KubernetesSource> {
     let client = client::connect(cluster).await?;
@@ -86,6 +105,8 @@ pub async fn start(
         state: SourceState::new(origin, telemetry),
         telemetry,
         places: Vec::new(),
+        store: Store::new(),
+        known: Arc::new(watch::channel(false).0),
         pumps: Vec::new(),
     };
     source.places = source.namespaces();
@@ -97,7 +118,13 @@ pub async fn start(
     source.index::<GrpcRoutes>();
     source.index::<ReferenceGrants>();
     source.index::<Ingresses>();
-    Ok(source.go())
+    source.keep(Kept::LatencyPolicy);
+    source.keep(Kept::Gateway);
+    if cluster.namespaces.is_empty() {
+        // No Role can allow to read these: they have no namespace.
+        source.keep(Kept::IngressClass);
+    }
+    Ok(source.go(recorders))
 }
 
 impl KubernetesSource {
@@ -116,6 +143,9 @@ struct Starting<'a> {
     telemetry: &'a Arc<Telemetry>,
     /// Each namespace, or `None` for all.
     places: Vec<Option<String>>,
+    store: Store,
+    /// Becomes true when every watch has been complete once.
+    known: Arc<watch::Sender<bool>>,
     /// None runs before all are known: the last to complete says that the source is.
     pumps: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -132,22 +162,47 @@ impl Starting<'_> {
 
     /// One kind into the index.
     fn index<W: Watched>(&mut self) {
-        for namespace in &self.places {
-            let pump = Pump {
-                client: self.client.clone(),
-                served: W::SERVED,
-                namespace: namespace.clone(),
-                pace: self.cluster.pace,
-                watch: self.state.watch(W::SERVED.kind, namespace.clone()),
-                metrics: self.telemetry.source.clone(),
-            };
-            let deliver = ToIndex::<W>::new(self.feed.clone(), namespace.clone());
-            self.pumps.push(Box::pin(pump.run(deliver)));
+        for namespace in self.places.clone() {
+            let known = Arc::clone(&self.known);
+            let deliver = ToIndex::<W>::new(self.feed.clone(), namespace.clone(), known);
+            self.pump(W::SERVED, namespace, deliver);
         }
     }
 
-    fn go(self) -> KubernetesSource {
+    /// One kind into the store.
+    fn keep(&mut self, kind: Kept) {
+        for namespace in self.places.clone() {
+            let (store, known) = (self.store.clone(), Arc::clone(&self.known));
+            let deliver = ToStore::new(store, kind, namespace.clone(), known);
+            self.pump(kind.served(), namespace, deliver);
+        }
+    }
+
+    fn pump<D>(&mut self, served: Served, namespace: Option<String>, deliver: D)
+    where
+        D: Deliver<Object: Asked> + 'static,
+    {
+        let pump = Pump {
+            client: self.client.clone(),
+            served,
+            watch: self.state.watch(served.kind, namespace.clone()),
+            namespace,
+            pace: self.cluster.pace,
+            metrics: self.telemetry.source.clone(),
+        };
+        self.pumps.push(Box::pin(pump.run(deliver)));
+    }
+
+    fn go(self, recorders: Recorders) -> KubernetesSource {
+        let keeper = Keeper::new(
+            self.client,
+            self.store,
+            self.cluster,
+            recorders,
+            Arc::clone(self.telemetry),
+        );
         let mut pumps = JoinSet::new();
+        pumps.spawn(keeper.run(self.feed, self.known.subscribe()));
         for pump in self.pumps {
             pumps.spawn(pump);
         }

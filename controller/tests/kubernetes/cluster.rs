@@ -107,6 +107,21 @@ impl Cluster {
         self.define(&grants).await;
     }
 
+    /// LatencyPolicies, and Gateways to attach them to.
+    pub(crate) async fn define_policies(&self) {
+        let gateways = gaugeway_apiserver::crd(GATEWAY, &["v1"], "Gateway", "gateways", true);
+        self.define(&gateways).await;
+        for crd in gaugeway_operator::crd::definitions() {
+            self.define(&serde_json::to_value(crd).unwrap()).await;
+        }
+    }
+
+    /// As the cluster has it now.
+    pub(crate) async fn get(&self, kind: &str, name: &str) -> anyhow::Result<Value> {
+        let (api, name) = self.api(&json!({"kind": kind, "metadata": {"name": name}}));
+        Ok(serde_json::to_value(api.get(&name).await?)?)
+    }
+
     /// A CustomResourceDefinition, unless there is one.
     pub(crate) async fn define(&self, crd: &Value) {
         let api: Api<DynamicObject> =
@@ -168,7 +183,9 @@ impl Cluster {
             .unwrap_or(&self.namespace);
         let (client, resource) = (self.client.clone(), resource(kind));
         let api = match kind {
-            "Namespace" | "CustomResourceDefinition" => Api::all_with(client, &resource),
+            "Namespace" | "CustomResourceDefinition" | "IngressClass" => {
+                Api::all_with(client, &resource)
+            }
             _ => Api::namespaced_with(client, namespace, &resource),
         };
         (api, name)
@@ -189,6 +206,9 @@ fn resource(kind: &str) -> ApiResource {
         "ReplicaSet" => ("apps", "v1", "replicasets"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
         "Ingress" => ("networking.k8s.io", "v1", "ingresses"),
+        "IngressClass" => ("networking.k8s.io", "v1", "ingressclasses"),
+        "LatencyPolicy" => ("gaugeway.dev", "v1alpha1", "latencypolicies"),
+        "Gateway" => (GATEWAY, "v1", "gateways"),
         "HTTPRoute" => (GATEWAY, "v1", "httproutes"),
         "GRPCRoute" => (GATEWAY, "v1", "grpcroutes"),
         "ReferenceGrant" => (GATEWAY, "v1beta1", "referencegrants"),

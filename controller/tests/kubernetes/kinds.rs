@@ -161,6 +161,7 @@ async fn of_pods_and_replica_sets_only_metadata_is_asked_for_and_all_verbs_are_k
             ("httproutes", false),
             ("grpcroutes", false),
             ("referencegrants", false),
+            ("ingressclasses", false),
             ("ingresses", false),
         ]);
         assert_eq!(of(Verb::List), expected);

@@ -18,3 +18,5 @@ mod stage;
 mod attribution;
 mod failures;
 mod kinds;
+mod policies;
+mod rights;

@@ -78,3 +78,25 @@ pub(crate) fn ingress(name: &str, class: &str, service: &str) -> Value {
         }]},
     })
 }
+
+/// A Gateway of a class that nobody runs.
+pub(crate) fn gateway(name: &str) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": name},
+        "spec": {"gatewayClassName": "none", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    })
+}
+
+/// A LatencyPolicy for a Gateway, with these members of its spec beside.
+pub(crate) fn policy(name: &str, gateway: &str, spec: &Value) -> Value {
+    let mut whole = json!({
+        "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway}],
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        whole[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "gaugeway.dev/v1alpha1", "kind": "LatencyPolicy", "metadata": {"name": name},
+        "spec": whole,
+    })
+}

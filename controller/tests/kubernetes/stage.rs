@@ -39,10 +39,12 @@ impl Stage {
             discovery: Duration::from_millis(50),
             retry: Duration::from_millis(20),
             retry_most: Duration::from_millis(100),
+            status: Duration::from_millis(50),
         };
         let source = Source::Kubernetes(Cluster {
             kubeconfig: Some(kubeconfig.to_owned()),
             namespaces: namespaces.iter().map(|n| (*n).to_owned()).collect(),
+            own_namespace: None,
             pace,
         });
         let controller = Controller::start(config(source)).await.unwrap();

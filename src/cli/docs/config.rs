@@ -34,6 +34,7 @@ const COMMANDS: &[&[&str]] = &[
     &["render", "envoy"],
     &["render", "kong"],
     &["token"],
+    &["crds"],
     &["demo"],
 ];
 

@@ -91,6 +91,7 @@ pub(super) fn config(dir: Option<&Path>, world: &Arc<World>) -> LedgerConfig {
         state_dir: dir.map(Path::to_owned),
         owner: "test".into(),
         layout: Policy::default().layout(),
+        layout_follows: false,
         max_series: 1000,
         series_expiry: Duration::from_secs(300),
         kong: None,

@@ -1,9 +1,10 @@
 //! Where a pump's objects go.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use gaugeway_index::{ObjectId, Scope};
 use kube::ResourceExt as _;
+use tokio::sync::watch;
 
 use super::kinds::{Seen, Watched};
 use crate::mapping::{Event, Feed, MappingStopped};
@@ -47,16 +48,22 @@ pub(super) trait Deliver: Send {
 pub(super) struct ToIndex<W> {
     feed: Feed,
     scope: Scope,
+    known: Arc<watch::Sender<bool>>,
     batch: Vec<Event>,
     kind: PhantomData<W>,
 }
 
 impl<W: Watched> ToIndex<W> {
-    pub(super) fn new(feed: Feed, namespace: Option<String>) -> Self {
+    pub(super) fn new(
+        feed: Feed,
+        namespace: Option<String>,
+        known: Arc<watch::Sender<bool>>,
+    ) -> Self {
         let kind = W::KIND;
         Self {
             feed,
             scope: Scope { kind, namespace },
+            known,
             batch: Vec::new(),
             kind: PhantomData,
         }
@@ -87,6 +94,7 @@ impl<W: Watched> Deliver for ToIndex<W> {
     }
 
     async fn synced(&mut self) -> Result<(), MappingStopped> {
-        self.feed.send(vec![Event::Synced]).await
+        self.known.send_replace(true);
+        Ok(())
     }
 }

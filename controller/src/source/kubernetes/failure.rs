@@ -74,6 +74,29 @@ impl Failure {
         self.code == 404
     }
 
+    /// No answer in time.
+    pub(crate) fn slow(patience: Duration) -> Self {
+        Self {
+            reason: "network",
+            code: 0,
+            text: format!("the API server has not answered within {patience:?}"),
+        }
+    }
+
+    /// The object has changed or gone since it was read.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self.code, 404 | 409)
+    }
+
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.code == 403
+    }
+
+    /// What happened.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Happens in every cluster's life and mends itself.
     pub(super) fn is_ordinary(&self) -> bool {
         self.reason == "expired"

@@ -1,0 +1,197 @@
+//! Policies of a cluster: what they say comes into force, and what became of them is written into their status.
+//!
+//! Invariants:
+//! - The mapping hears that everything is known only after the policies that are known then are in force.
+//! - A status is written only when it changes, and each at most once per [`crate::config::Pace::status`].
+//! - What cannot be written does not hold up what is in force.
+
+mod judge;
+mod write;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use gaugeway_index::RecordingPolicy;
+use gaugeway_operator::{Scene, attachments, status};
+use gaugeway_wire::{GatewayName, Layout};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::Client;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use self::{
+    judge::{Judged, judge},
+    write::Writer,
+};
+use crate::{
+    config::Cluster,
+    ledger::LedgerHandle,
+    mapping::{Event, Feed, MappingHandle, MappingStopped},
+    source::kubernetes::{Kept, Store},
+    telemetry::Telemetry,
+};
+
+/// Where policies come into force.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorders {
+    /// For gateways without a policy, and for what a policy leaves open.
+    pub(crate) default: RecordingPolicy,
+    pub(crate) mapping: MappingHandle,
+    pub(crate) ledger: LedgerHandle,
+}
+
+/// See the module's documentation.
+pub(crate) struct Keeper {
+    store: Store,
+    recorders: Recorders,
+    /// Where the controller lives.
+    own_namespace: Option<String>,
+    /// Whether IngressClasses may be read.
+    classes_known: bool,
+    writer: Writer,
+    period: std::time::Duration,
+    telemetry: Arc<Telemetry>,
+    in_force: Option<InForce>,
+}
+
+/// What the mapping and the ledger were told last.
+#[derive(PartialEq, Eq)]
+struct InForce {
+    layout: Layout,
+    others: RecordingPolicy,
+    gateways: BTreeMap<GatewayName, RecordingPolicy>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        client: Client,
+        store: Store,
+        cluster: &Cluster,
+        recorders: Recorders,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        let period = cluster.pace.status;
+        Self {
+            store,
+            recorders,
+            own_namespace: cluster.own_namespace.clone(),
+            classes_known: cluster.namespaces.is_empty(),
+            writer: Writer::new(client, period, telemetry.clone()),
+            period,
+            telemetry,
+            in_force: None,
+        }
+    }
+
+    /// Until the mapping stops. `known` becomes true when every watch has been complete once.
+    pub(crate) async fn run(mut self, feed: Feed, mut known: watch::Receiver<bool>) {
+        if known.wait_for(|known| *known).await.is_err() {
+            return;
+        }
+        let mut changes = self.store.changes();
+        let mut tick = interval(self.period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = false;
+        loop {
+            changes.borrow_and_update();
+            let judged = self.judge();
+            if self.enforce(&judged).await.is_err() {
+                return;
+            }
+            if !said {
+                said = true;
+                if feed.send(vec![Event::Synced]).await.is_err() {
+                    return;
+                }
+                // Statuses are about what routes reach: the mapping has read them when it says so.
+                self.recorders.mapping.until_synced().await;
+            }
+            self.tell(&judged).await;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                _ = tick.tick() => {}
+            }
+        }
+    }
+
+    fn judge(&self) -> Judged {
+        let classes = self
+            .classes_known
+            .then(|| self.store.all(Kept::IngressClass));
+        let judged = judge(
+            &self.store.all(Kept::LatencyPolicy),
+            &self.store.all(Kept::Gateway),
+            classes.as_deref(),
+            self.own_namespace.clone(),
+            &self.recorders.default,
+        );
+        let held = &self.telemetry.policies.held;
+        let valid = judged.policies.len();
+        for (state, count) in [("valid", valid), ("invalid", judged.invalid.len())] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            held.with_label_values(&[state]).set(count);
+        }
+        judged
+    }
+
+    /// Brings into force what is not yet.
+    async fn enforce(&mut self, judged: &Judged) -> Result<(), MappingStopped> {
+        let wanted = InForce {
+            layout: judged.layouts.common.clone(),
+            others: judged.others.clone(),
+            gateways: judged.recorded.clone(),
+        };
+        if self.in_force.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        let Recorders {
+            mapping, ledger, ..
+        } = &self.recorders;
+        // Before the filters: what they report is then kept as they report it.
+        ledger.set_layout(wanted.layout.clone());
+        mapping
+            .set_policies(wanted.others.clone(), wanted.gateways.clone())
+            .await?;
+        self.in_force = Some(wanted);
+        Ok(())
+    }
+
+    /// Writes what became of the policies.
+    async fn tell(&mut self, judged: &Judged) {
+        let mapping = &self.recorders.mapping;
+        let objects = mapping.objects();
+        let selections = judged
+            .rules
+            .iter()
+            .map(|(gateway, rules)| {
+                let found = objects.selections(gateway, rules);
+                (
+                    gateway.clone(),
+                    found.into_iter().map(|s| s.rules).collect(),
+                )
+            })
+            .collect();
+        let scene = Scene {
+            policies: &judged.policies,
+            known: &judged.known,
+            attached: &judged.attached,
+            refused: &judged.layouts.refused,
+            selections: &selections,
+            workers: &mapping.workers(),
+        };
+        let now = Time(Timestamp::now());
+        let valid = judged.objects.iter().enumerate().map(|(at, object)| {
+            let verdict = gaugeway_operator::Verdict::Attached(attachments(&scene, at));
+            (object, verdict)
+        });
+        let invalid = judged.invalid.iter().map(|(o, v)| (o, v.clone()));
+        let statuses = valid
+            .chain(invalid)
+            .map(|(object, verdict)| (object, status(object, &verdict, &now)));
+        let changed: Vec<_> = statuses
+            .filter(|(object, status)| object.status.as_ref() != Some(status))
+            .collect();
+        self.writer.write(changed, Instant::now()).await;
+    }
+}
