@@ -217,12 +217,15 @@ pub fn objects(kong: &Kong) -> String {
         let plugin_name = format!("gaugeway-{name}");
         let _ = writeln!(
             out,
-            "#   kubectl annotate --namespace {namespace} service {name} konghq.com/plugins={plugin_name}"
+            "#   kubectl annotate --namespace {namespace} httproute NAME konghq.com/plugins={plugin_name}      (its routes; or ingress NAME)"
         );
         let identity = json!({ "namespace": namespace, "service": name });
         documents.push(plugin(kong, namespace, &plugin_name, &identity));
     }
-    out.push_str("# Where an object has that annotation already, append to it after a comma.\n");
+    out.push_str(
+        "# Where an object has that annotation already, append to it after a comma. Never annotate a Service: Kong's ingress\n\
+         # controller drops routes whose backends differ in an annotation.\n",
+    );
     out.push_str(&documents.join("---\n"));
     out
 }
