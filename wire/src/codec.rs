@@ -112,6 +112,12 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// Bytes that are not read yet.
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next field of `message`, `None` at its end.
     ///
     /// # Errors

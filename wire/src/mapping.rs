@@ -5,7 +5,7 @@ mod writer;
 
 use alloc::{string::String, vec::Vec};
 
-pub use answer::{Candidate, MappingAnswer, MappingEntry};
+pub use answer::{Candidate, MappingAnswer, MappingEntry, Part, Parts};
 pub use writer::{MappingAnswerWriter, OwnedCandidate};
 
 use crate::{

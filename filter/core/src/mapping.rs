@@ -10,6 +10,7 @@ use gaugeway_wire::{
     Answer, FilterCounter, Generation, MAPPING_PATH, MappingAnswer, MappingEpoch, MappingRequest,
     Nanos, Policy, VmId,
     limits::{KEYS_PER_REQUEST, REQUEST_BYTES},
+    mapping::{Part, Parts},
 };
 
 use crate::{
@@ -30,6 +31,8 @@ const PATIENCE: Nanos = Nanos::from_millis(2_000);
 const PACE: Nanos = Nanos::from_millis(1_000);
 /// Time that one callback may spend on an answer.
 const BUDGET: Nanos = Nanos(500_000);
+/// Keys of each list of a request: the contract's bound would take a callback too long.
+const KEYS: usize = KEYS_PER_REQUEST / 4;
 /// Parts of an answer between two looks at the clock.
 const STEP: usize = 32;
 
@@ -60,8 +63,10 @@ struct Call {
 #[derive(Debug)]
 struct Applying {
     body: Vec<u8>,
-    targets: usize,
-    entries: usize,
+    /// Where its rest begins.
+    position: usize,
+    answer: Answer,
+    generation: Generation,
 }
 
 /// See the module.
@@ -240,17 +245,19 @@ impl Mapping {
         body: Vec<u8>,
         recorder: &mut Recorder,
     ) -> Option<bool> {
-        let Ok(answer) = MappingAnswer::decode(&body) else {
+        let Ok(answer) = MappingAnswer::open(&body) else {
             recorder.counters.bump(FilterCounter::BadAnswers);
             self.lost(asked, recorder);
             return None;
         };
         let is_empty = answer.answer == Answer(0);
         if self.take_over(asked, &answer, recorder) {
+            let (answer, generation) = (answer.answer, answer.generation);
             self.applying = Some(Applying {
                 body,
-                targets: 0,
-                entries: 0,
+                position: 0,
+                answer,
+                generation,
             });
         }
         Some(is_empty)
@@ -294,32 +301,33 @@ impl Mapping {
         let Some(mut applying) = self.applying.take() else {
             return;
         };
-        let Ok(answer) = MappingAnswer::decode(&applying.body) else {
-            return;
-        };
-        let wall = turn.wall;
-        let mut targets = answer.targets().skip(applying.targets);
-        let mut entries = answer.entries().skip(applying.entries);
+        let mut parts = Parts::new(&applying.body, applying.position);
         loop {
             for _ in 0..STEP {
-                if let Some(target) = targets.next() {
-                    recorder.define(target);
-                    applying.targets += 1;
-                } else if let Some(entry) = entries.next() {
-                    recorder.apply(&entry, wall);
-                    applying.entries += 1;
-                } else {
-                    self.received = answer.answer;
-                    self.generation = answer.generation;
-                    return;
+                match parts.next() {
+                    Ok(Some(Part::Target(target))) => recorder.define(target),
+                    Ok(Some(Part::Entry(entry))) => recorder.apply(&entry, turn.wall),
+                    Ok(None) => {
+                        self.received = applying.answer;
+                        self.generation = applying.generation;
+                        return;
+                    }
+                    Err(_) => return self.abandon(turn, recorder),
                 }
             }
             if turn.is_over(BUDGET) {
                 break;
             }
         }
-        drop((targets, entries));
+        applying.position = parts.position();
         self.applying = Some(applying);
+    }
+
+    /// The rest of an answer cannot be understood. What was before it holds; everything is to be told again.
+    fn abandon<H: Host>(&mut self, turn: &mut Turn<'_, H>, recorder: &mut Recorder) {
+        recorder.counters.bump(FilterCounter::BadAnswers);
+        recorder.entries.subscribe_anew();
+        self.failed(turn, recorder, None);
     }
 }
 
@@ -328,7 +336,7 @@ fn fill(request: &mut MappingRequest, recorder: &mut Recorder) -> Vec<EntryId> {
     // A key is over neither bound alone: half of the body for each list.
     let mut keys = Vec::new();
     let mut bytes = 0;
-    while keys.len() < KEYS_PER_REQUEST && bytes < REQUEST_BYTES / 4 {
+    while keys.len() < KEYS && bytes < REQUEST_BYTES / 4 {
         let Some((id, key)) = recorder.entries.take_new() else {
             break;
         };
@@ -337,7 +345,7 @@ fn fill(request: &mut MappingRequest, recorder: &mut Recorder) -> Vec<EntryId> {
         request.subscribe.push(key);
     }
     bytes = 0;
-    while request.release.len() < KEYS_PER_REQUEST && bytes < REQUEST_BYTES / 4 {
+    while request.release.len() < KEYS && bytes < REQUEST_BYTES / 4 {
         let Some(key) = recorder.entries.take_released() else {
             break;
         };

@@ -47,11 +47,15 @@ struct Slot<T> {
 }
 
 const NONE: u32 = u32::MAX;
+/// Slots per chunk. Growing takes a chunk, and never moves what is there: moving a large table takes milliseconds, and
+/// twice its memory.
+const CHUNK: usize = 128;
 
 /// At most `bound` values.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    slots: Vec<Slot<T>>,
+    /// All but the last are full.
+    chunks: Vec<Vec<Slot<T>>>,
     free: u32,
     len: u32,
     bound: u32,
@@ -61,7 +65,7 @@ impl<T> Slab<T> {
     /// Empty.
     pub(crate) const fn new(bound: u32) -> Self {
         Self {
-            slots: Vec::new(),
+            chunks: Vec::new(),
             free: NONE,
             len: 0,
             bound,
@@ -88,19 +92,37 @@ impl<T> Slab<T> {
         self.len >= self.bound - self.bound / 8
     }
 
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        let index = index as usize;
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
+    }
+
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        let index = index as usize;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
+    /// Slots, free ones too.
+    fn slots(&self) -> u32 {
+        let last = self.chunks.last().map_or(0, Vec::len);
+        let full = self.chunks.len().saturating_sub(1) * CHUNK;
+        u32::try_from(full + last).unwrap_or(u32::MAX)
+    }
+
     /// Puts a value in; `None` (and the value is dropped) at the bound or when memory is refused.
     pub(crate) fn insert(&mut self, value: T) -> Option<Id<T>> {
         if self.is_full() {
             return None;
         }
         let index = self.vacancy()?;
-        let slot = self.slots.get_mut(index as usize)?;
-        self.free = slot.next;
+        let slot = self.slot_mut(index)?;
+        let (next, generation) = (slot.next, slot.generation);
         slot.value = Some(value);
+        self.free = next;
         self.len += 1;
         Some(Id {
             index,
-            generation: slot.generation,
+            generation,
             of: PhantomData,
         })
     }
@@ -110,13 +132,15 @@ impl<T> Slab<T> {
         if self.free != NONE {
             return Some(self.free);
         }
-        let index = u32::try_from(self.slots.len()).ok()?;
-        if self.slots.len() == self.slots.capacity() {
-            // Steps instead of doubling: the bound is known, memory is tight.
-            let step = (self.slots.len() / 2).clamp(16, 512);
-            self.slots.try_reserve_exact(step).ok()?;
+        let index = self.slots();
+        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+            let left = self.bound.saturating_sub(index) as usize;
+            let mut chunk = Vec::new();
+            chunk.try_reserve_exact(left.min(CHUNK)).ok()?;
+            self.chunks.try_reserve(1).ok()?;
+            self.chunks.push(chunk);
         }
-        self.slots.push(Slot {
+        self.chunks.last_mut()?.push(Slot {
             generation: 0,
             value: None,
             next: NONE,
@@ -126,7 +150,7 @@ impl<T> Slab<T> {
 
     /// A value.
     pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
-        let slot = self.slots.get(id.index as usize)?;
+        let slot = self.slot(id.index)?;
         slot.value
             .as_ref()
             .filter(|_| slot.generation == id.generation)
@@ -134,7 +158,7 @@ impl<T> Slab<T> {
 
     /// A value.
     pub(crate) fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
+        let slot = self.slot_mut(id.index)?;
         slot.value
             .as_mut()
             .filter(|_| slot.generation == id.generation)
@@ -142,13 +166,14 @@ impl<T> Slab<T> {
 
     /// Takes a value out.
     pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
+        let free = self.free;
+        let slot = self.slot_mut(id.index)?;
         if slot.generation != id.generation {
             return None;
         }
         let value = slot.value.take()?;
         slot.generation = slot.generation.wrapping_add(1);
-        slot.next = self.free;
+        slot.next = free;
         self.free = id.index;
         self.len -= 1;
         Some(value)
@@ -156,14 +181,16 @@ impl<T> Slab<T> {
 
     /// All values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0..).zip(&self.slots).filter_map(|(index, slot)| {
-            let id = Id {
-                index,
-                generation: slot.generation,
-                of: PhantomData,
-            };
-            Some((id, slot.value.as_ref()?))
-        })
+        (0..)
+            .zip(self.chunks.iter().flatten())
+            .filter_map(|(index, slot)| {
+                let id = Id {
+                    index,
+                    generation: slot.generation,
+                    of: PhantomData,
+                };
+                Some((id, slot.value.as_ref()?))
+            })
     }
 
     /// The next `steps` values' handles from `cursor` on, wrapping around; for walks in bounded steps.
@@ -172,13 +199,13 @@ impl<T> Slab<T> {
         cursor: &mut u32,
         steps: u32,
     ) -> impl Iterator<Item = Id<T>> + use<T> {
-        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let slots = self.slots();
         let start = if *cursor < slots { *cursor } else { 0 };
         let end = start.saturating_add(steps).min(slots);
         *cursor = end;
         let found: Vec<_> = (start..end)
             .filter_map(|index| {
-                let slot = self.slots.get(index as usize)?;
+                let slot = self.slot(index)?;
                 slot.value.as_ref()?;
                 Some(Id {
                     index,
@@ -226,5 +253,18 @@ mod tests {
         }
         assert_eq!(seen, [0, 1, 2, 4, 5, 6, 7, 8, 9]);
         assert_eq!(slab.walk(&mut cursor, 1).count(), 1);
+    }
+
+    #[test]
+    fn it_grows_to_its_bound_and_no_further() {
+        let bound = u32::try_from(2 * CHUNK + 7).unwrap();
+        let mut slab = Slab::new(bound);
+        let ids: Vec<_> = (0..bound).filter_map(|n| slab.insert(n)).collect();
+        assert_eq!(ids.len(), bound as usize);
+        assert!(slab.is_full() && slab.insert(0).is_none());
+        assert!((0..).zip(&ids).all(|(n, &id)| slab.get(id) == Some(&n)));
+        assert!(slab.iter().map(|(id, _)| id).eq(ids.iter().copied()));
+        let capacity: usize = slab.chunks.iter().map(Vec::capacity).sum();
+        assert_eq!(capacity, bound as usize);
     }
 }

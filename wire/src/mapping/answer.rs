@@ -9,8 +9,9 @@ use crate::{
     units::{Answer, Generation, MappingEpoch, Nanos},
 };
 
-/// A decoded answer, borrowing from its bytes. The whole message was checked when it was decoded, so the iterators
-/// cannot fail: a filter applies an answer wholly or not at all.
+/// A decoded answer, borrowing from its bytes. One that was [decoded](Self::decode) was checked wholly, so its iterators
+/// cannot fail. One that was only [opened](Self::open) is checked part by part: a large answer can then be worked off in
+/// steps, none of which takes long.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "documented in gaugeway.proto")]
 pub struct MappingAnswer<'a> {
@@ -28,6 +29,17 @@ impl<'a> MappingAnswer<'a> {
     /// # Errors
     /// As [`DecodeError`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let answer = Self::open(bytes)?;
+        let mut parts = Parts::new(bytes, 0);
+        while parts.next()?.is_some() {}
+        Ok(answer)
+    }
+
+    /// Decodes and checks all but the inside of targets and entries, which [`Parts`] does.
+    ///
+    /// # Errors
+    /// As [`DecodeError`].
+    pub fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > MESSAGE_BYTES {
             return Err(DecodeError::Bound("MappingAnswer"));
         }
@@ -58,10 +70,10 @@ impl<'a> MappingAnswer<'a> {
                 }
                 6 => {
                     const NAME: &str = "MappingAnswer.targets";
-                    TargetDefinition::decode(reader.bytes(tag, NAME)?)?;
+                    reader.bytes(tag, NAME)?;
                     bump(&mut targets, DEFINITIONS, NAME)?;
                 }
-                7 => MappingEntry::check(reader.bytes(tag, "MappingAnswer.entries")?)?,
+                7 => drop(reader.bytes(tag, "MappingAnswer.entries")?),
                 _ => reader.skip(tag, "MappingAnswer")?,
             }
         }
@@ -76,6 +88,62 @@ impl<'a> MappingAnswer<'a> {
     /// Entries.
     pub fn entries(&self) -> impl Iterator<Item = MappingEntry<'a>> + use<'a> {
         Occurrences::new(self.bytes, 7).map_while(|bytes| MappingEntry::decode(bytes).ok())
+    }
+}
+
+/// A target or an entry of an answer.
+#[derive(Clone, Debug)]
+pub enum Part<'a> {
+    /// A definition.
+    Target(TargetDefinition<'a>),
+    /// A key and its candidates.
+    Entry(MappingEntry<'a>),
+}
+
+/// The targets and entries of an answer that was opened, in the order in which they were written. Can be left and taken
+/// up again at its [position](Self::position).
+#[derive(Clone, Debug)]
+pub struct Parts<'a> {
+    reader: Reader<'a>,
+    bytes: usize,
+}
+
+impl<'a> Parts<'a> {
+    /// From a position on, which is 0 or was told for the same bytes.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], position: usize) -> Self {
+        Self {
+            reader: Reader::new(bytes.get(position..).unwrap_or_default()),
+            bytes: bytes.len(),
+        }
+    }
+
+    /// What comes next.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.bytes - self.reader.left()
+    }
+
+    /// The next one, checked wholly. Not an [`Iterator`]: after an error there is no next one.
+    ///
+    /// # Errors
+    /// As [`DecodeError`].
+    pub fn next(&mut self) -> Result<Option<Part<'a>>, DecodeError> {
+        while let Some(tag) = self.reader.tag("MappingAnswer")? {
+            match tag.field {
+                6 => {
+                    let bytes = self.reader.bytes(tag, "MappingAnswer.targets")?;
+                    return TargetDefinition::decode(bytes)
+                        .map(|target| Some(Part::Target(target)));
+                }
+                7 => {
+                    let bytes = self.reader.bytes(tag, "MappingAnswer.entries")?;
+                    return MappingEntry::check(bytes).map(|entry| Some(Part::Entry(entry)));
+                }
+                _ => self.reader.skip(tag, "MappingAnswer")?,
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -96,13 +164,14 @@ impl<'a> MappingEntry<'a> {
     }
 
     /// All of an entry, its candidates and hints included.
-    fn check(bytes: &'a [u8]) -> Result<(), DecodeError> {
+    fn check(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let entry = Self::decode(bytes)?;
         let mut candidates = 0;
-        for candidate in Occurrences::new(Self::decode(bytes)?.bytes, 2) {
+        for candidate in Occurrences::new(bytes, 2) {
             bump(&mut candidates, CANDIDATES, "MappingEntry.candidates")?;
             Candidate::decode(candidate)?;
         }
-        Ok(())
+        Ok(entry)
     }
 
     /// Its own fields; of candidates only that they are whole.
