@@ -304,7 +304,7 @@ impl Mapping {
         let mut parts = Parts::new(&applying.body, applying.position);
         loop {
             for _ in 0..STEP {
-                match parts.next() {
+                match parts.advance() {
                     Ok(Some(Part::Target(target))) => recorder.define(target),
                     Ok(Some(Part::Entry(entry))) => recorder.apply(&entry, turn.wall),
                     Ok(None) => {

@@ -31,7 +31,7 @@ impl<'a> MappingAnswer<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let answer = Self::open(bytes)?;
         let mut parts = Parts::new(bytes, 0);
-        while parts.next()?.is_some() {}
+        while parts.advance()?.is_some() {}
         Ok(answer)
     }
 
@@ -124,11 +124,11 @@ impl<'a> Parts<'a> {
         self.bytes - self.reader.left()
     }
 
-    /// The next one, checked wholly. Not an [`Iterator`]: after an error there is no next one.
+    /// The next one, checked wholly; after an error there is no next one.
     ///
     /// # Errors
     /// As [`DecodeError`].
-    pub fn next(&mut self) -> Result<Option<Part<'a>>, DecodeError> {
+    pub fn advance(&mut self) -> Result<Option<Part<'a>>, DecodeError> {
         while let Some(tag) = self.reader.tag("MappingAnswer")? {
             match tag.field {
                 6 => {
