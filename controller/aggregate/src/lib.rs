@@ -26,6 +26,7 @@ mod store;
 mod totals;
 pub mod units;
 mod vms;
+pub mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -37,3 +38,4 @@ pub use host::{Liveness, Reach};
 pub use series::{Series, SeriesKey};
 pub use snapshot::Snapshot;
 pub use units::ChangeNumber;
+pub use windows::{Reading, Unfit, Window, Windows};
