@@ -17,6 +17,8 @@ pub struct Config {
     pub wasm_listen: SocketAddr,
     /// Where Prometheus scrapes and probes ask.
     pub metrics_listen: SocketAddr,
+    /// Where people and autoscalers ask for windows: `GET /api/v1/...`. Loopback only: nobody is asked who they are.
+    pub api_listen: SocketAddr,
     /// Where the ledger's log and snapshots live; `None` keeps the ledger in memory only.
     pub state_dir: Option<PathBuf>,
     /// How filters prove which gateway they are.

@@ -1,8 +1,10 @@
-//! The three HTTP servers: filters port (mapping, reports), wasm port (the modules), metrics port (scrapes, probes).
+//! The four HTTP servers: filters port (mapping, reports), wasm port (the modules), metrics port (scrapes, probes), API
+//! port (windows).
 //!
 //! Invariants: every wait on a peer has an end, every size a bound, every refusal one line of text that says what to
 //! do and a count under a label from a closed set; a refused call has changed nothing.
 
+mod api;
 mod body;
 mod filters;
 mod io;
@@ -13,6 +15,8 @@ mod scrape;
 mod server;
 mod wasm;
 
+pub(crate) use api::Api;
+pub use api::openapi;
 pub(crate) use filters::Filters;
 pub(crate) use metrics::Metrics;
 pub use refusal::rejection_reasons;

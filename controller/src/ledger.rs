@@ -13,6 +13,7 @@ mod durable;
 mod frame;
 mod header;
 mod queue;
+mod recent;
 mod recovery;
 mod start;
 mod writer;
@@ -33,6 +34,7 @@ use gaugeway_wire::{
     UnixNanos,
 };
 use queue::Queue;
+pub(crate) use recent::{Question, Recently, Wanted};
 pub use start::start;
 use tokio::sync::{oneshot, watch};
 use writer::Command;
@@ -168,6 +170,18 @@ impl LedgerHandle {
         let (reply, answer) = oneshot::channel();
         self.queue.read(|permit| Command::Scrape {
             scraper,
+            reply,
+            permit,
+        })?;
+        answer.await.ok()
+    }
+
+    /// What windows have of some objects. Waits for at most one batch of reports; `None` when the ledger has stopped or
+    /// too many reads wait.
+    pub(crate) async fn recent(&self, question: Question) -> Option<Recently> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.read(|permit| Command::Recent {
+            question,
             reply,
             permit,
         })?;

@@ -7,7 +7,7 @@
 //!                                 ledger (writer thread: aggregate, log, snapshots) ◀─POST /v1/report
 //!                                     │ snapshots
 //!                                     ▼
-//!                                 metrics port: GET /metrics
+//!                                 metrics port: GET /metrics, API port: GET /api/v1 (windows)
 //! ```
 //!
 //! One writer per state: the mapping task owns the index, the ledger thread owns the totals. The HTTP side holds
@@ -18,6 +18,7 @@ pub mod config;
 mod crds;
 mod http;
 pub mod ledger;
+mod live;
 pub mod mapping;
 mod policies;
 pub mod render;
@@ -28,6 +29,6 @@ pub mod telemetry;
 pub use config::Config;
 pub use crds::crds;
 pub use gaugeway_aggregate::Family;
-pub use http::rejection_reasons;
+pub use http::{openapi, rejection_reasons};
 pub use run::{Controller, Ports, run};
 pub use telemetry::Telemetry;

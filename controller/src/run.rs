@@ -17,8 +17,9 @@ use tracing::{info, warn};
 use crate::{
     auth::Verifier,
     config::{Config, Source, Tokens},
-    http::{Filters, Metrics, Modules, Port, Server},
+    http::{Api, Filters, Metrics, Modules, Port, Server},
     ledger::{self, LedgerConfig, LedgerHandle},
+    live::Live,
     mapping::{self, Feed, MappingHandle},
     policies::Recorders,
     source::{
@@ -60,6 +61,8 @@ pub struct Ports {
     pub wasm: SocketAddr,
     /// `GET /metrics`, `/healthz`, `/readyz`.
     pub metrics: SocketAddr,
+    /// `GET /api/v1/...`.
+    pub api: SocketAddr,
 }
 
 /// Runs a controller until `shutdown` resolves, then stops it gracefully.
@@ -71,7 +74,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 impl Controller {
-    /// Starts everything; returns when all three ports listen (the source may still be reading).
+    /// Starts everything; returns when all ports listen (the source may still be reading).
     ///
     /// # Errors
     /// When a part cannot start; the text says what to change.
@@ -79,11 +82,12 @@ impl Controller {
         let telemetry = Telemetry::try_new(config.version)?;
         let verifier =
             Verifier::start(&config.tokens, config.key_poll, Arc::clone(&telemetry)).await?;
-        let [filters, wasm, metrics] = bind(&config, &telemetry).await?;
+        let [filters, wasm, metrics, api] = bind(&config, &telemetry).await?;
         let ports = Ports {
             filters: filters.address()?,
             wasm: wasm.address()?,
             metrics: metrics.address()?,
+            api: api.address()?,
         };
         let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
         let ledger = start_ledger(&config, &mapping, &telemetry).await?;
@@ -109,12 +113,17 @@ impl Controller {
             version: config.version,
             module_paths: modules.paths(),
         };
+        let questions = Api {
+            live: Live::new(mapping.clone(), ledger.clone()),
+            telemetry: Arc::clone(&telemetry),
+        };
         log_start(&config, &ports, &modules);
         Ok(Self {
             servers: vec![
                 (filters, calls.router()),
-                (wasm, modules.router(telemetry)),
+                (wasm, modules.router(Arc::clone(&telemetry))),
                 (metrics, scrapes.router()),
+                (api, questions.router()),
             ],
             ports,
             mapping,
@@ -165,7 +174,14 @@ impl Controller {
     }
 }
 
-async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Server; 3]> {
+async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Server; 4]> {
+    if !config.api_listen.ip().is_loopback() {
+        bail!(
+            "--api-listen {} is no loopback address: this port asks nobody who they are. Listen on 127.0.0.1 and \
+             reach it with kubectl port-forward, or from a proxy beside the controller that authenticates",
+            config.api_listen
+        );
+    }
     let one = async |port: Port, address: SocketAddr| {
         Server::bind(port, address, config.http, Arc::clone(telemetry))
             .await
@@ -178,6 +194,7 @@ async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Se
         one(Port::Filters, config.filters_listen).await?,
         one(Port::Wasm, config.wasm_listen).await?,
         one(Port::Metrics, config.metrics_listen).await?,
+        one(Port::Api, config.api_listen).await?,
     ])
 }
 
@@ -251,6 +268,7 @@ fn log_start(config: &Config, ports: &Ports, modules: &Modules) {
         filters = %ports.filters,
         wasm = %ports.wasm,
         metrics = %ports.metrics,
+        api = %ports.api,
         modules = modules.paths(),
         "listening"
     );

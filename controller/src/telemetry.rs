@@ -119,6 +119,12 @@ pub struct LedgerMetrics {
     pub span: Histogram,
     /// Time to write a scrape's aggregated part.
     pub render: Histogram,
+    /// Reports whose counts entered no window, by reason.
+    pub unwindowed: IntCounterVec,
+    /// Counts that entered no window for want of room.
+    pub left_out: IntCounter,
+    /// Parts of windows held.
+    pub window_parts: IntGauge,
     /// When this ledger's life began.
     pub started: Gauge,
 }
@@ -195,7 +201,7 @@ impl HttpMetrics {
             )?,
             connections: r.int_gauge_vec(
                 "gaugeway_connections",
-                "Open connections, by port (filters, wasm, metrics).",
+                "Open connections, by port (filters, wasm, metrics, api).",
                 &["port"],
             )?,
             key_reads: r.int_counter_vec(
@@ -364,6 +370,19 @@ impl LedgerMetrics {
                 "gaugeway_exposition_seconds",
                 "Time to write the aggregated series of one scrape.",
                 &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0],
+            )?,
+            unwindowed: r.int_counter_vec(
+                "gaugeway_unwindowed_reports_total",
+                "Reports that entered the totals and no window, by reason (long: a backlog, old: sent late, clock: the gateway's clock went back).",
+                &["reason"],
+            )?,
+            left_out: r.int_counter(
+                "gaugeway_window_overflows_total",
+                "Series updates that entered no window because there are too many objects; their windows answer unknown.",
+            )?,
+            window_parts: r.int_gauge(
+                "gaugeway_window_parts",
+                "Parts of all windows held, at most 262144; each is an object's counts of 5 s.",
             )?,
             started: r.gauge(
                 "gaugeway_ledger_created_timestamp_seconds",

@@ -43,6 +43,7 @@ Examples:
 
   What it shows:
     curl http://127.0.0.1:7082/metrics
+    curl http://127.0.0.1:7083/api/v1/services
 
 Of a cluster it watches Services, EndpointSlices, Ingresses, IngressClasses, Gateways, HTTPRoutes, GRPCRoutes, \
 ReferenceGrants and LatencyPolicies (`gaugeway crds` has their definition), and the metadata of Pods and ReplicaSets. What it cannot reach or may not read is named by /readyz, the log and \
@@ -158,6 +159,14 @@ struct PortFlags {
         value_name = "ADDR:PORT"
     )]
     metrics_listen: SocketAddr,
+    /// Where people and scripts ask for sliding windows: /api/v1. A loopback address: this port asks nobody who they are.
+    #[arg(
+        long,
+        env = "GAUGEWAY_API_LISTEN",
+        default_value = "127.0.0.1:7083",
+        value_name = "ADDR:PORT"
+    )]
+    api_listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +245,7 @@ impl ControllerArgs {
             filters_listen: self.ports.filters_listen,
             wasm_listen: self.ports.wasm_listen,
             metrics_listen: self.ports.metrics_listen,
+            api_listen: self.ports.api_listen,
             state_dir: self.state_dir,
             tokens: match self.tokens.token_key_file {
                 Some(file) => Tokens::KeyFile(file),
@@ -312,8 +322,8 @@ fn announce(ports: Ports, json: bool) -> Result<()> {
         serde_json::to_string(&ports)? + "\n"
     } else {
         format!(
-            "filters  http://{}\nwasm     http://{}\nmetrics  http://{}/metrics\n",
-            ports.filters, ports.wasm, ports.metrics
+            "filters  http://{}\nwasm     http://{}\nmetrics  http://{}/metrics\napi      http://{}/api/v1/services\n",
+            ports.filters, ports.wasm, ports.metrics, ports.api
         )
     };
     out(text.as_bytes())

@@ -8,7 +8,7 @@ use clap::Args;
 mod config;
 mod metrics;
 
-/// Write the generated documents, `config.md` and `metrics.md`.
+/// Write the generated documents, `config.md`, `metrics.md` and `openapi.json`.
 #[derive(Debug, Args)]
 pub(crate) struct DocsArgs {
     /// Directory to write to.
@@ -23,6 +23,7 @@ impl DocsArgs {
         for (name, text) in [
             ("config.md", config::page()),
             ("metrics.md", metrics::page()?),
+            ("openapi.json", gaugeway_controller::openapi()? + "\n"),
         ] {
             let path = self.output.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

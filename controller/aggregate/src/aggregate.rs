@@ -19,8 +19,8 @@ use gaugeway_wire::{GatewayName, Layout, Nanos, UnixNanos};
 pub use sweep::Swept;
 
 use crate::{
-    exposition::View, gateway::Gateway, limits::GATEWAYS, scrapers::Scrapers, snapshot::Snapshot,
-    store::Store, totals::Totals, units::ChangeNumber, vms::Vms,
+    exposition::View, gateway::Gateway, limits::GATEWAYS, recent::Recent, scrapers::Scrapers,
+    snapshot::Snapshot, store::Store, totals::Totals, units::ChangeNumber, vms::Vms,
 };
 
 /// How totals are kept.
@@ -46,6 +46,7 @@ pub struct Aggregate {
     pub(crate) gateways: HashMap<GatewayName, Gateway, RandomState>,
     pub(crate) vms: Vms,
     pub(crate) scrapers: Scrapers,
+    pub(crate) recent: Option<Recent>,
 }
 
 impl Aggregate {
@@ -60,6 +61,7 @@ impl Aggregate {
             gateways: HashMap::default(),
             vms: Vms::default(),
             scrapers: Scrapers::default(),
+            recent: None,
         }
     }
 
@@ -72,6 +74,17 @@ impl Aggregate {
             self.totals.services = Store::default();
         }
         self.config = config;
+    }
+
+    /// Keeps sliding windows from now on. They are in no snapshot and no journal: they begin anew with each start.
+    pub fn keep_recent(&mut self) {
+        self.recent.get_or_insert_default();
+    }
+
+    /// The sliding windows, where they are kept.
+    #[must_use]
+    pub fn recent(&self) -> Option<&Recent> {
+        self.recent.as_ref()
     }
 
     /// How totals are kept.

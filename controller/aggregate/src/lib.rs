@@ -17,6 +17,7 @@ pub mod host;
 pub mod journal;
 mod labels;
 pub mod limits;
+pub mod recent;
 mod routes;
 mod scrapers;
 pub mod series;
@@ -35,7 +36,8 @@ pub use aggregate::{Aggregate, Applied, Config, DefineError, Defined, Refused, S
 pub use counts::{ClassCount, Counts};
 pub use exposition::{DataplaneUrls, Encoding, Exposition, Family, Format, Request, View};
 pub use host::{Liveness, Reach};
+pub use recent::{Known, Recent, Silence, Standing, Standings, Subject, Unknown};
 pub use series::{Series, SeriesKey};
 pub use snapshot::Snapshot;
 pub use units::ChangeNumber;
-pub use windows::{Reading, Unfit, Window, Windows};
+pub use windows::{Place, Reading, Sample, Unfit, Window, Windows};

@@ -6,7 +6,8 @@
 //! **Invariants**
 //! - A report enters a window only if its span is no longer than the window and it ends inside: a backlog never does.
 //! - Counts are held per slot and smallest window that their span fits: at most [`Windows::MAX_PARTS`] per object,
-//!   whatever the clocks do. Requests that are in no window hold no memory after the next report or [`Windows::expire`].
+//!   whatever the clocks do, once [`Windows::expire`] was called.
+//! - What was left out for want of room makes the windows that it belongs to incomplete, never low.
 //! - Nothing here tells idle from unknown: an empty sum is 0 requests and no latency. Who reads it knows whether the
 //!   gateways reported over the whole window.
 
@@ -14,7 +15,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gaugeway_wire::{Layout, Nanos, UnixNanos};
 pub use reading::Reading;
@@ -57,10 +58,27 @@ pub enum Unfit {
     Clock,
 }
 
+/// Where in the windows a report's counts go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    slot: Slot,
+    fits: Window,
+}
+
 /// The recent counts of one object.
 #[derive(Clone, Debug, Default)]
 pub struct Windows {
-    parts: BTreeMap<(Slot, Window), Counts>,
+    parts: BTreeMap<(Slot, Window), Arc<Counts>>,
+    /// When counts were last left out for want of room.
+    lost: Option<Slot>,
+}
+
+/// What a window has of one object, to be summed by whoever reads it. Cheap to take: it shares the counts.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub(crate) window: Window,
+    pub(crate) parts: Vec<Arc<Counts>>,
+    pub(crate) complete: bool,
 }
 
 impl Window {
@@ -71,6 +89,23 @@ impl Window {
         Self::Seconds60,
         Self::Minutes5,
     ];
+
+    /// As in a query: `15s`, `30s`, `60s`, `5m`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seconds15 => "15s",
+            Self::Seconds30 => "30s",
+            Self::Seconds60 => "60s",
+            Self::Minutes5 => "5m",
+        }
+    }
+
+    /// The inverse of [`Window::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|window| window.as_str() == text)
+    }
 
     /// Its length.
     #[must_use]
@@ -104,61 +139,121 @@ impl Slot {
     }
 }
 
+impl Place {
+    /// Where counts over a span go, as a gateway's clock tells it. An end in the future counts as now.
+    ///
+    /// # Errors
+    /// [`Unfit`].
+    pub fn of(from: UnixNanos, to: UnixNanos, now: UnixNanos) -> Result<Self, Unfit> {
+        let span = to.since(from).ok_or(Unfit::Clock)?;
+        let fits = Window::fitting(span).ok_or(Unfit::Long)?;
+        let slot = Slot::of(to.min(now));
+        if slot < Slot::of(now).first_of(Window::Minutes5) {
+            return Err(Unfit::Old);
+        }
+        Ok(Self { slot, fits })
+    }
+
+    /// The shortest window that takes it.
+    #[must_use]
+    pub const fn fits(self) -> Window {
+        self.fits
+    }
+}
+
 impl Windows {
     /// Slots of the longest window and the running one, times the spans told apart.
     pub const MAX_PARTS: usize = 61 * Window::ALL.len();
 
-    /// Adds what was counted over a span that a gateway's clock tells. An end in the future counts as now.
-    ///
-    /// # Errors
-    /// [`Unfit`]; nothing was added.
-    pub fn add(
-        &mut self,
-        from: UnixNanos,
-        to: UnixNanos,
-        counts: &Counts,
-        now: UnixNanos,
-    ) -> Result<(), Unfit> {
-        self.expire(now);
-        let span = to.since(from).ok_or(Unfit::Clock)?;
-        let fits = Window::fitting(span).ok_or(Unfit::Long)?;
-        let running = Slot::of(now);
-        let slot = Slot::of(to.min(now));
-        if slot < running.first_of(Window::Minutes5) {
-            return Err(Unfit::Old);
-        }
-        self.parts
-            .entry((slot, fits))
-            .or_insert_with(|| Counts::new(counts.latency.layout().clone()))
-            .merge(counts, ChangeNumber::default());
-        Ok(())
+    /// Whether there are counts at this place already.
+    #[must_use]
+    pub fn has(&self, place: Place) -> bool {
+        self.parts.contains_key(&(place.slot, place.fits))
     }
 
-    /// Forgets what is in no window any more, and what lies in the future because the clock went back.
-    pub fn expire(&mut self, now: UnixNanos) {
+    /// The counts at a place, to be added to; those that a reader holds are copied.
+    pub fn part(&mut self, place: Place, layout: &Layout) -> &mut Counts {
+        let part = self.parts.entry((place.slot, place.fits));
+        Arc::make_mut(part.or_insert_with(|| Arc::new(Counts::new(layout.clone()))))
+    }
+
+    /// Counts of this place were left out.
+    pub fn lose(&mut self, place: Place) {
+        self.lost = self.lost.max(Some(place.slot));
+    }
+
+    /// Forgets what is in no window any more, and what lies in the future because the clock went back. Returns how many
+    /// parts went.
+    pub fn expire(&mut self, now: UnixNanos) -> usize {
         let running = Slot::of(now);
         let first = running.first_of(Window::Minutes5);
-        self.parts
-            .retain(|(slot, _), _| (first..=running).contains(slot));
+        let before = self.parts.len();
+        let held = |slot: &Slot| (first..=running).contains(&slot);
+        self.parts.retain(|(slot, _), _| held(slot));
+        self.lost = self.lost.filter(held);
+        before - self.parts.len()
     }
 
     /// Whether nothing is held: the object can be forgotten.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.parts.is_empty() && self.lost.is_none()
     }
 
     /// What was counted in a window.
     #[must_use]
-    pub fn read(&self, window: Window, layout: &Layout, now: UnixNanos) -> Reading {
+    pub fn sample(&self, window: Window, now: UnixNanos) -> Sample {
         let running = Slot::of(now);
-        let mut sum = Counts::new(layout.clone());
-        let shown = (running.first_of(window), Window::Seconds15)..(running, Window::Seconds15);
-        for ((_, fits), counts) in self.parts.range(shown) {
-            if *fits <= window {
-                sum.merge(counts, ChangeNumber::default());
-            }
+        let first = running.first_of(window);
+        let shown = (first, Window::Seconds15)..(running, Window::Seconds15);
+        let parts = self.parts.range(shown);
+        let fitting = parts.filter(|((_, fits), _)| *fits <= window);
+        Sample {
+            window,
+            parts: fitting.map(|(_, counts)| Arc::clone(counts)).collect(),
+            complete: self.lost.is_none_or(|lost| lost < first),
         }
-        Reading::new(window, sum)
+    }
+}
+
+impl Window {
+    /// When the window that is read at `now` began.
+    #[must_use]
+    pub const fn begin(self, now: UnixNanos) -> UnixNanos {
+        UnixNanos(Slot::of(now).first_of(self).0.saturating_mul(SLOT.0))
+    }
+}
+
+impl Sample {
+    /// Of an object that nothing was counted for.
+    #[must_use]
+    pub const fn empty(window: Window, complete: bool) -> Self {
+        Self {
+            window,
+            parts: Vec::new(),
+            complete,
+        }
+    }
+
+    /// Also has what the other has, of the same window.
+    pub fn join(&mut self, other: Self) {
+        self.complete &= other.complete;
+        self.parts.extend(other.parts);
+    }
+
+    /// False when counts of the window were left out for want of room: a sum would be too low.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn read(&self, layout: &Layout) -> Reading {
+        let mut sum = Counts::new(layout.clone());
+        for counts in &self.parts {
+            sum.merge(counts, ChangeNumber::default());
+        }
+        Reading::new(self.window, sum)
     }
 }

@@ -7,6 +7,7 @@
 //! - [`Changes`] names every resolution that may have changed.
 
 mod answers;
+mod observed;
 mod tables;
 
 use gaugeway_wire::{GatewayName, Generation};
@@ -29,6 +30,7 @@ use crate::{
 };
 
 pub use answers::{Candidate, EncodedTarget, Resolution, Selection};
+pub use observed::Observed;
 use tables::Tables;
 
 /// The label that says to which Service an EndpointSlice belongs.

@@ -15,6 +15,7 @@ pub(super) enum Path {
     Report,
     Filter,
     Metrics,
+    Api,
     /// Anything that is not served, and what is not HTTP.
     Other,
 }
@@ -35,6 +36,8 @@ pub(super) enum Reason {
     Stopping,
     UnknownPath,
     UnknownModule,
+    UnknownObject,
+    Query,
     Method,
     NotHttp,
     SlowHead,
@@ -65,13 +68,14 @@ impl Path {
             Self::Report => "/v1/report",
             Self::Filter => "/v1/filter",
             Self::Metrics => "/metrics",
+            Self::Api => "/api/v1",
             Self::Other => "other",
         }
     }
 }
 
 impl Reason {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::GatewayHeader,
         Self::Token,
         Self::TooLarge,
@@ -85,6 +89,8 @@ impl Reason {
         Self::Stopping,
         Self::UnknownPath,
         Self::UnknownModule,
+        Self::UnknownObject,
+        Self::Query,
         Self::Method,
         Self::NotHttp,
         Self::SlowHead,
@@ -106,6 +112,8 @@ impl Reason {
             Self::Stopping => "stopping",
             Self::UnknownPath => "unknown_path",
             Self::UnknownModule => "unknown_module",
+            Self::UnknownObject => "unknown_object",
+            Self::Query => "query",
             Self::Method => "method",
             Self::NotHttp => "not_http",
             Self::SlowHead => "slow_head",
@@ -138,6 +146,8 @@ impl Reason {
             Self::UnknownModule => {
                 "404: the module with that SHA-256 is not the one in this controller"
             }
+            Self::UnknownObject => "404: there is no such object",
+            Self::Query => "400: the query asks for something that there is not",
             Self::Method => "405: the path takes another method",
             Self::NotHttp => {
                 "400 where it can be said: the bytes are not HTTP, or a head is over its bound"

@@ -47,6 +47,7 @@ pub(crate) enum Port {
     Filters,
     Wasm,
     Metrics,
+    Api,
 }
 
 /// Address of the caller, for handlers.
@@ -67,6 +68,7 @@ impl Port {
             Self::Filters => "filters",
             Self::Wasm => "wasm",
             Self::Metrics => "metrics",
+            Self::Api => "api",
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use gaugeway_aggregate::{
-    Aggregate, Applied, ChangeNumber, DataplaneUrls, DefineError, Liveness, journal,
+    Aggregate, Applied, ChangeNumber, DataplaneUrls, DefineError, Liveness, Recent, Unfit, journal,
 };
 use gaugeway_wire::{
     GatewayName, Layout, LedgerEpoch, Report, ReportCall, Seq, TargetDefinition, UnixNanos,
@@ -24,6 +24,7 @@ use super::{
     durable::{Durable, Finished},
     frame,
     queue::Permit,
+    recent::{Question, Recently},
     start::Ledger,
 };
 use crate::telemetry::Telemetry;
@@ -51,6 +52,11 @@ pub(super) enum Command {
     Scrape {
         scraper: Scraper,
         reply: Reply<Scrape>,
+        permit: Permit,
+    },
+    Recent {
+        question: Question,
+        reply: Reply<Recently>,
         permit: Permit,
     },
     Delivered {
@@ -83,18 +89,20 @@ pub(super) struct Writer {
 struct Waiting {
     reports: Vec<(Reply<Outcome>, Outcome)>,
     scrapes: Vec<(Reply<Scrape>, Scraper)>,
+    questions: Vec<(Reply<Recently>, Question)>,
     done: Vec<Reply<()>>,
     stop: Vec<Reply<()>>,
 }
 
 impl Writer {
     pub(super) fn new(
-        ledger: Ledger,
+        mut ledger: Ledger,
         config: LedgerConfig,
         objects: Arc<dyn Objects>,
         telemetry: Arc<Telemetry>,
         durability: Arc<Mutex<Durability>>,
     ) -> Self {
+        ledger.aggregate.keep_recent();
         let writer = Self {
             aggregate: ledger.aggregate,
             epoch: ledger.epoch,
@@ -146,6 +154,10 @@ impl Writer {
         for (reply, scraper) in waiting.scrapes {
             answer(reply, self.scrape(&scraper));
         }
+        for (reply, question) in waiting.questions {
+            let now = (self.clock)();
+            answer(reply, Recently::of(&self.aggregate, question, now));
+        }
         for reply in waiting.done {
             answer(reply, ());
         }
@@ -170,6 +182,14 @@ impl Writer {
                 permit,
             } => {
                 waiting.scrapes.push((reply, scraper));
+                [Some(permit), None]
+            }
+            Command::Recent {
+                question,
+                reply,
+                permit,
+            } => {
+                waiting.questions.push((reply, question));
                 [Some(permit), None]
             }
             Command::Delivered {
@@ -279,6 +299,10 @@ impl Writer {
         let ledger = &self.telemetry.ledger;
         ledger.overflow_requests.inc_by(applied.overflow_requests);
         ledger.rebucketed.inc_by(applied.rebucketed_samples);
+        ledger.left_out.inc_by(applied.left_out);
+        if let Some(unfit) = applied.unfit {
+            ledger.unwindowed.with_label_values(&[reason(unfit)]).inc();
+        }
         ledger
             .span
             .observe(Duration::from_nanos(applied.span.0).as_secs_f64());
@@ -396,6 +420,8 @@ impl Writer {
     fn publish(&self) {
         let ledger = &self.telemetry.ledger;
         ledger.series.set(gauge(self.aggregate.series_len() as u64));
+        let parts = self.aggregate.recent().map_or(0, Recent::parts);
+        ledger.window_parts.set(gauge(parts as u64));
         let durable = self.durable.as_ref();
         ledger
             .log_bytes
@@ -413,6 +439,14 @@ impl Writer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *shown = now;
+    }
+}
+
+const fn reason(unfit: Unfit) -> &'static str {
+    match unfit {
+        Unfit::Long => "long",
+        Unfit::Old => "old",
+        Unfit::Clock => "clock",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use gaugeway_index::{Index, Kind, Rule, Selection};
+use gaugeway_index::{Index, Kind, Observed, Rule, Selection};
 use gaugeway_wire::{GatewayName, Generation, Target};
 use tokio::sync::watch;
 
@@ -44,6 +44,16 @@ impl Objects {
     #[must_use]
     pub fn selections(&self, gateway: &GatewayName, rules: &[Rule]) -> Vec<Selection> {
         self.index().selections(gateway, rules)
+    }
+
+    /// What is known of a Service; `None` when there is none of that name.
+    pub(crate) fn observed(&self, namespace: &str, name: &str) -> Option<Observed> {
+        self.index().observed(namespace, name)
+    }
+
+    /// The Services that some gateway routes to, in the order of their names.
+    pub(crate) fn observed_services(&self) -> Vec<(String, String)> {
+        self.index().observed_services()
     }
 
     pub(super) fn synced(&self) -> bool {

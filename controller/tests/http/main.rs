@@ -1,4 +1,4 @@
-//! The controller's three ports over real sockets, in this process: what is served, who is refused and how, what a
+//! The controller's ports over real sockets, in this process: what is served, who is refused and how, what a
 //! refused call changes (nothing), and how it stops.
 #![allow(
     clippy::unwrap_used,
@@ -6,6 +6,7 @@
     reason = "all of this is test code"
 )]
 
+mod api;
 mod calls;
 mod hostile;
 mod keys;

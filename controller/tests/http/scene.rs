@@ -104,6 +104,14 @@ impl Scene {
         .unwrap();
     }
 
+    /// A configuration like its own.
+    pub(crate) fn config(&self) -> Config {
+        config(
+            self.dir.path().join("manifests"),
+            self.dir.path().join("key"),
+        )
+    }
+
     /// Begins to stop.
     pub(crate) fn stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
@@ -296,6 +304,7 @@ fn config(manifests: PathBuf, key: PathBuf) -> Config {
         filters_listen: any,
         wasm_listen: any,
         metrics_listen: any,
+        api_listen: any,
         state_dir: None,
         tokens: Tokens::KeyFile(key),
         key_poll: Duration::from_millis(10),

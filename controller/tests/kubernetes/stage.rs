@@ -159,6 +159,7 @@ fn config(source: Source) -> Config {
         filters_listen: any,
         wasm_listen: any,
         metrics_listen: any,
+        api_listen: any,
         state_dir: None,
         tokens: Tokens::Insecure,
         key_poll: Duration::from_secs(1),

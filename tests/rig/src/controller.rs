@@ -243,6 +243,8 @@ async fn launch(
     ] {
         command.arg(flag).arg(port.address().to_string());
     }
+    // Nobody here asks it.
+    command.args(["--api-listen", "127.0.0.1:0"]);
     if options.keep_state {
         command.arg("--state-dir").arg(state_dir(dir));
     }

@@ -12,8 +12,10 @@ use crate::{
     gateway::{Entry, Gateway, Named, Unnamed, Verdict},
     host::Reach,
     limits::{UNNAMED_PER_GATEWAY, VERDICT_AGE},
+    recent::Feed,
     totals::{Increase, Moment, Placed, Totals},
     vms::{Admission, VmRefusal},
+    windows::Unfit,
 };
 
 /// What a report did.
@@ -39,6 +41,10 @@ pub struct Applied {
     pub rejected_series: u64,
     /// Requests that went to the overflow series because a bound was reached.
     pub overflow_requests: u64,
+    /// Why its counts entered no window, where windows are kept.
+    pub unfit: Option<Unfit>,
+    /// Counts that entered no window because a bound was reached.
+    pub left_out: u64,
     /// Latency samples whose buckets were converted.
     pub rebucketed_samples: u64,
 }
@@ -121,7 +127,13 @@ impl Aggregate {
             generation,
             now,
         };
-        self.apply_judged(gateway, report, &judge, now)
+        // A replay fills no windows: whether they are complete is known of reports that come now only.
+        let recent = self.recent.take();
+        let mut feed = recent.map(|recent| Feed::new(recent, gateway, report, now));
+        let applied = self.apply_judged(gateway, report, &judge, feed.as_mut(), now);
+        let (recent, applied) = Feed::end(feed, applied);
+        self.recent = recent;
+        applied
     }
 
     /// Applies a report as it was applied before: what was rejected then (ascending) is rejected again.
@@ -135,7 +147,7 @@ impl Aggregate {
         rejected: &[Fingerprint],
         now: UnixNanos,
     ) -> Result<Applied, Refused> {
-        self.apply_judged(gateway, report, &Recorded(rejected), now)
+        self.apply_judged(gateway, report, &Recorded(rejected), None, now)
     }
 
     fn apply_judged(
@@ -143,6 +155,7 @@ impl Aggregate {
         gateway: &GatewayName,
         report: &Report<'_>,
         judge: &impl Judge,
+        mut feed: Option<&mut Feed>,
         now: UnixNanos,
     ) -> Result<Applied, Refused> {
         if !self.has_room_for(gateway) {
@@ -162,6 +175,9 @@ impl Aggregate {
             Admission::Fresh => applied.fresh = true,
         }
         self.change = self.change.next();
+        if let Some(feed) = &mut feed {
+            feed.begin();
+        }
         let table = self.gateways.entry(gateway.clone()).or_default();
         table.used = now;
         let mut ingest = Ingest {
@@ -174,6 +190,7 @@ impl Aggregate {
             table,
             totals: &mut self.totals,
             applied: &mut applied,
+            feed,
             rebucketed: report.layout != self.config.layout,
         };
         for series in report.series() {
@@ -228,6 +245,7 @@ struct Ingest<'a> {
     table: &'a mut Gateway,
     totals: &'a mut Totals,
     applied: &'a mut Applied,
+    feed: Option<&'a mut Feed>,
     rebucketed: bool,
 }
 
@@ -246,6 +264,9 @@ impl Ingest<'_> {
                     return;
                 }
                 named.used = self.at.now;
+                if let Some(feed) = &mut self.feed {
+                    feed.add(&named.target, self.at.config, increase);
+                }
                 self.totals
                     .add(self.at, self.gateway, named, series.route, increase)
             }

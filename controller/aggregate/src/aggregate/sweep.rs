@@ -52,6 +52,9 @@ impl Aggregate {
         );
         swept.series = series;
         swept.services = services;
+        if let Some(recent) = &mut self.recent {
+            recent.expire(now);
+        }
         swept
     }
 

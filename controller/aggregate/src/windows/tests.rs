@@ -35,6 +35,24 @@ fn at(second: u64) -> UnixNanos {
     START.plus(seconds(second))
 }
 
+fn add(
+    windows: &mut Windows,
+    from: UnixNanos,
+    to: UnixNanos,
+    counts: &Counts,
+    now: UnixNanos,
+) -> Result<(), Unfit> {
+    let place = Place::of(from, to, now)?;
+    windows.expire(now);
+    let part = windows.part(place, &layout());
+    part.merge(counts, ChangeNumber::default());
+    Ok(())
+}
+
+fn read(windows: &Windows, window: Window, now: UnixNanos) -> Reading {
+    windows.sample(window, now).read(&layout())
+}
+
 /// A report as it arrives: time since the one before, how old its end is then, how long it spans.
 #[derive(Clone, Debug)]
 struct Arrival {
@@ -76,7 +94,7 @@ proptest! {
             now = now.plus(Nanos::from_millis(arrival.pause_ms));
             let to = now.minus(Nanos::from_millis(arrival.age_ms));
             let from = to.minus(Nanos::from_millis(arrival.span_ms));
-            let _ = windows.add(from, to, &ok(&arrival.latencies), now);
+            let _ = add(&mut windows, from, to, &ok(&arrival.latencies), now);
             prop_assert!(windows.parts.len() <= Windows::MAX_PARTS);
             kept.push((to.0, arrival.span_ms, arrival.latencies));
         }
@@ -93,7 +111,7 @@ proptest! {
                     latency.record(Nanos::from_millis(*millis));
                 }
             }
-            let reading = windows.read(window, &layout(), now);
+            let reading = read(&windows, window, now);
             prop_assert_eq!(&reading.counts().latency, &latency);
             prop_assert_eq!(reading.counts().requests_total(), latency.count());
         }
@@ -103,10 +121,10 @@ proptest! {
 #[test]
 fn signals_of_a_window() {
     let mut windows = Windows::default();
-    windows.add(at(0), at(5), &ok(&[100, 300]), at(5)).unwrap();
+    add(&mut windows, at(0), at(5), &ok(&[100, 300]), at(5)).unwrap();
     let failed = counts(Outcome::Timeout, CodeClass::ServerError, &[2_600]);
-    windows.add(at(0), at(5), &failed, at(5)).unwrap();
-    let reading = windows.read(Window::Seconds15, &layout(), at(10));
+    add(&mut windows, at(0), at(5), &failed, at(5)).unwrap();
+    let reading = read(&windows, Window::Seconds15, at(10));
     assert!((reading.requests_per_second() - 0.2).abs() < 1e-9);
     assert!((reading.average_seconds().unwrap() - 1.0).abs() < 1e-9);
     assert!((reading.concurrency() - 0.2).abs() < 1e-9);
@@ -117,7 +135,7 @@ fn signals_of_a_window() {
 
 #[test]
 fn an_empty_window_has_no_latency() {
-    let reading = Windows::default().read(Window::Seconds60, &layout(), START);
+    let reading = read(&Windows::default(), Window::Seconds60, START);
     assert_eq!(reading.average_seconds(), None);
     assert_eq!(reading.quantile_seconds(0.5), None);
     assert_eq!(reading.error_ratio(), None);
@@ -129,26 +147,43 @@ fn unfit_reports_enter_no_window() {
     let mut windows = Windows::default();
     let now = at(1000);
     let one = ok(&[1]);
-    assert_eq!(windows.add(at(699), now, &one, now), Err(Unfit::Long));
-    assert_eq!(windows.add(at(680), at(685), &one, now), Err(Unfit::Old));
-    assert_eq!(windows.add(at(999), at(998), &one, now), Err(Unfit::Clock));
+    assert_eq!(add(&mut windows, at(699), now, &one, now), Err(Unfit::Long));
+    assert_eq!(
+        add(&mut windows, at(680), at(685), &one, now),
+        Err(Unfit::Old)
+    );
+    assert_eq!(
+        add(&mut windows, at(999), at(998), &one, now),
+        Err(Unfit::Clock)
+    );
     assert!(windows.is_empty());
 }
 
 #[test]
 fn an_end_in_the_future_counts_as_now() {
     let mut windows = Windows::default();
-    windows.add(at(95), at(100), &ok(&[1]), at(10)).unwrap();
-    let reading = windows.read(Window::Seconds15, &layout(), at(15));
+    add(&mut windows, at(95), at(100), &ok(&[1]), at(10)).unwrap();
+    let reading = read(&windows, Window::Seconds15, at(15));
     assert_eq!(reading.counts().requests_total(), 1);
 }
 
 #[test]
 fn a_clock_that_went_back_leaves_nothing_behind() {
     let mut windows = Windows::default();
-    windows.add(at(995), at(1000), &ok(&[1]), at(1000)).unwrap();
-    let reading = windows.read(Window::Minutes5, &layout(), at(500));
+    add(&mut windows, at(995), at(1000), &ok(&[1]), at(1000)).unwrap();
+    let reading = read(&windows, Window::Minutes5, at(500));
     assert_eq!(reading.counts().requests_total(), 0);
     windows.expire(at(500));
+    assert!(windows.is_empty());
+}
+
+#[test]
+fn what_was_left_out_makes_its_windows_incomplete() {
+    let mut windows = Windows::default();
+    windows.lose(Place::of(at(0), at(5), at(5)).unwrap());
+    assert!(!windows.sample(Window::Seconds15, at(10)).is_complete());
+    assert!(windows.sample(Window::Seconds15, at(30)).is_complete());
+    assert!(!windows.sample(Window::Seconds60, at(30)).is_complete());
+    windows.expire(at(400));
     assert!(windows.is_empty());
 }

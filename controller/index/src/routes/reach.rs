@@ -69,6 +69,11 @@ impl Reach {
         self.reached.get_key_value(&service).map(|(name, _)| name)
     }
 
+    /// Services that any gateway reaches now.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        self.reached.keys()
+    }
+
     /// Gateways that reach the Service now.
     pub(crate) fn gateways_of(&self, service: NameRef<'_>) -> impl Iterator<Item = &Text> {
         let reaches = move |services: &HashMap<ObjectName, Entry>| {

@@ -1,0 +1,208 @@
+//! Which gateways told of the whole of a window: what tells idle from unknown.
+//!
+//! A worker VM reports spans that follow on each other, with counts or without. A gateway covers a window if one of its
+//! VMs reported without a gap since before the window began, and is not overdue. What a VM that ended took with it is at
+//! most one interval.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+use gaugeway_wire::{GatewayName, Nanos, UnixNanos, VmId};
+
+use crate::{
+    limits::COVERAGE_IDLE,
+    units::seconds,
+    windows::{Place, Unfit, Window},
+};
+
+/// Between the end of a report's span and the begin of the next one's.
+const GAP: Nanos = seconds(1);
+/// Shortest time between two reports that is reckoned with.
+const PACE: Nanos = seconds(5);
+
+/// How a gateway stands to a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It told of all of it.
+    Covers,
+    /// It reports, for less than the window: since then.
+    Young(UnixNanos),
+    /// It is overdue; its last report ended then.
+    Silent(UnixNanos),
+}
+
+/// How all gateways stand to a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standings {
+    begin: UnixNanos,
+    gateways: BTreeMap<GatewayName, Standing>,
+}
+
+/// Said of an object whose windows are the truth: what is not in them did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known;
+
+/// Why nothing can be said about an object. Never shown as 0: an autoscaler must keep its size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// There is no such object.
+    #[error("there is no such object")]
+    Missing,
+    /// No route leads to it.
+    #[error("no gateway routes to it")]
+    NotRouted,
+    /// Gateways route to it, and no policy selects it.
+    #[error("no policy selects it at the gateways that route to it")]
+    NotSelected,
+    /// No gateway that would tell of it reports.
+    #[error("no gateway that routes to it reports")]
+    NoGateway,
+    /// The gateways have not reported for as long as the window.
+    #[error("the gateways that route to it have not reported for the whole window yet")]
+    Young,
+    /// A gateway stopped reporting within the window.
+    #[error("{0}")]
+    Stopped(Silence),
+    /// Counts were left out for want of room.
+    #[error("there are more objects than windows have room for")]
+    Full,
+}
+
+/// A gateway that stopped reporting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("gateway {0} stopped reporting within the window")]
+pub struct Silence(pub GatewayName);
+
+impl Standings {
+    /// How each gateway that was heard of lately stands.
+    pub fn iter(&self) -> impl Iterator<Item = (&GatewayName, Standing)> {
+        self.gateways
+            .iter()
+            .map(|(name, standing)| (name, *standing))
+    }
+
+    /// Whether these gateways together told all there is about what they route to: one covers the window, and none
+    /// stopped within it.
+    ///
+    /// # Errors
+    /// [`Unknown`], why not.
+    pub fn judge<'a>(
+        &self,
+        gateways: impl IntoIterator<Item = &'a GatewayName>,
+    ) -> Result<Known, Unknown> {
+        let mut verdict = Err(Unknown::NoGateway);
+        for name in gateways {
+            match self.gateways.get(name) {
+                Some(Standing::Silent(until)) if *until >= self.begin => {
+                    return Err(Unknown::Stopped(Silence(name.clone())));
+                }
+                Some(Standing::Covers) => verdict = Ok(Known),
+                Some(Standing::Young(_)) if verdict.is_err() => verdict = Err(Unknown::Young),
+                _ => {}
+            }
+        }
+        verdict
+    }
+}
+
+/// What one VM told of.
+#[derive(Clone, Debug)]
+struct Stretch {
+    gateway: GatewayName,
+    /// Since when it told all, per window: a backlog tells of long windows only.
+    since: [UnixNanos; Window::ALL.len()],
+    until: UnixNanos,
+    /// Length of its last report.
+    pace: Nanos,
+}
+
+/// See the module's documentation. Bounded by the VMs that the totals admit.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    vms: HashMap<VmId, Stretch, RandomState>,
+}
+
+impl Stretch {
+    fn is_overdue(&self, now: UnixNanos) -> bool {
+        let patience = Nanos(self.pace.max(PACE).0.saturating_mul(2))
+            .0
+            .saturating_add(PACE.0);
+        now.since(self.until).is_none_or(|age| age.0 > patience)
+    }
+
+    fn standing(&self, at: usize, begin: UnixNanos, now: UnixNanos) -> Standing {
+        let since = self.since.get(at).copied().unwrap_or(now);
+        if self.is_overdue(now) {
+            Standing::Silent(self.until)
+        } else if since <= begin {
+            Standing::Covers
+        } else {
+            Standing::Young(since)
+        }
+    }
+}
+
+impl Coverage {
+    pub(super) fn note(
+        &mut self,
+        vm: VmId,
+        gateway: &GatewayName,
+        (from, to): (UnixNanos, UnixNanos),
+        place: Result<Place, Unfit>,
+        now: UnixNanos,
+    ) {
+        let to = to.min(now);
+        let from = from.min(to);
+        let fresh = || Stretch {
+            gateway: gateway.clone(),
+            since: [from; Window::ALL.len()],
+            until: from,
+            pace: PACE,
+        };
+        let stretch = self.vms.entry(vm).or_insert_with(fresh);
+        // From the future: the clock went back.
+        let follows = from <= stretch.until.plus(GAP) && stretch.until <= now;
+        for (since, window) in stretch.since.iter_mut().zip(Window::ALL) {
+            let told = place.is_ok_and(|place| place.fits() <= window);
+            *since = match (told, follows) {
+                (true, true) => *since,
+                (true, false) => from,
+                (false, _) => to,
+            };
+        }
+        stretch.until = if follows { stretch.until.max(to) } else { to };
+        stretch.pace = to.since(from).unwrap_or_default();
+    }
+
+    pub(super) fn standings(&self, window: Window, now: UnixNanos) -> Standings {
+        let begin = window.begin(now);
+        let at = Window::ALL.iter().position(|w| *w == window).unwrap_or(0);
+        let mut gateways: BTreeMap<GatewayName, Standing> = BTreeMap::new();
+        for stretch in self.vms.values() {
+            let standing = stretch.standing(at, begin, now);
+            match gateways.get_mut(&stretch.gateway) {
+                Some(best) => *best = better(*best, standing),
+                None => {
+                    gateways.insert(stretch.gateway.clone(), standing);
+                }
+            }
+        }
+        Standings { begin, gateways }
+    }
+
+    pub(super) fn forget(&mut self, now: UnixNanos) {
+        let horizon = now.minus(COVERAGE_IDLE);
+        self.vms.retain(|_, stretch| stretch.until >= horizon);
+    }
+}
+
+/// The standing of two VMs of one gateway.
+fn better(a: Standing, b: Standing) -> Standing {
+    use Standing::{Covers, Silent, Young};
+    match (a, b) {
+        (Covers, _) | (_, Covers) => Covers,
+        (Young(a), Young(b)) => Young(a.min(b)),
+        (Young(since), Silent(_)) | (Silent(_), Young(since)) => Young(since),
+        (Silent(a), Silent(b)) => Silent(a.max(b)),
+    }
+}

@@ -1,0 +1,320 @@
+//! Windows fed by reports, against a model that keeps every report; who covers a window, and who does not.
+
+use gaugeway_wire::{
+    CodeClass, GatewayName, Label, Nanos, Outcome, Policy, Report, RequestClass, Seq, Target,
+    TargetDefinition, TargetKind, UnixNanos, VmId,
+    histogram::{bucket_index, classic_position},
+    report::{ReportWriter, SeriesCounts},
+    target::names,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Aggregate, Applied, Config, Reach, units::seconds};
+
+const START: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
+
+struct Any;
+
+impl Reach for Any {
+    fn generation(&self) -> Option<gaugeway_wire::Generation> {
+        Some(gaugeway_wire::Generation(1))
+    }
+
+    fn allows(&self, _: &GatewayName, _: &Target) -> bool {
+        true
+    }
+}
+
+fn at(second: u64) -> UnixNanos {
+    START.plus(seconds(second))
+}
+
+fn gateway(name: &str) -> GatewayName {
+    GatewayName::try_new(name).unwrap()
+}
+
+fn target(service: &str, pod: &str) -> Target {
+    let all = [
+        (names::NAMESPACE, "shop"),
+        (names::SERVICE, service),
+        (names::POD, pod),
+    ];
+    let label = |(name, value): (&str, &str)| Label {
+        name: name.into(),
+        value: value.into(),
+    };
+    Target::try_new(TargetKind::Kubernetes, all.map(label).into()).unwrap()
+}
+
+fn aggregate() -> Aggregate {
+    let config = Config {
+        layout: Policy::default().layout(),
+        max_series: 1000,
+        series_expiry: seconds(300),
+        by_service: false,
+    };
+    let mut aggregate = Aggregate::new(config, START);
+    aggregate.keep_recent();
+    aggregate
+}
+
+/// A report of requests that took 7 ms each; without any it says that the VM lives.
+struct Told<'a> {
+    gateway: &'a str,
+    vm: u8,
+    seq: u64,
+    from: UnixNanos,
+    to: UnixNanos,
+    counts: &'a [(Target, u64)],
+}
+
+fn tell(to: &mut Aggregate, told: &Told<'_>, now: UnixNanos) -> Applied {
+    let layout = Policy::default().layout();
+    let took = Nanos::from_millis(7);
+    let gateway = gateway(told.gateway);
+    let vm = VmId([told.vm; 16]);
+    let mut writer = ReportWriter::new(Vec::new(), vm, Seq(told.seq), told.from, &layout);
+    for (target, count) in told.counts {
+        let encoded = target.encode();
+        let definition = TargetDefinition {
+            fingerprint: target.fingerprint(),
+            target: &encoded,
+        };
+        to.define(&gateway, &definition, &Any, now).unwrap();
+        let class = RequestClass {
+            outcome: Outcome::Response,
+            code: CodeClass::Success,
+        };
+        let native = bucket_index(layout.schema, took).unwrap();
+        assert!(writer.series(SeriesCounts {
+            target: target.fingerprint(),
+            route: "",
+            requests: [(class, *count)].into_iter(),
+            native: [(native, *count)].into_iter(),
+            classic: [(classic_position(&layout.bounds, took), *count)].into_iter(),
+            zero_count: 0,
+            sum: Nanos(took.0 * count),
+            retries: 0,
+            aborted: 0,
+            latency_unknown: 0,
+            cancelled_wait: Nanos(0),
+        }));
+    }
+    let bytes = writer.finish(told.to);
+    let report = Report::decode(&bytes).unwrap();
+    to.apply(&gateway, &report, &Any, now).unwrap()
+}
+
+fn requests(of: &Aggregate, subject: Subject<'_>, window: Window, now: UnixNanos) -> u64 {
+    let sample = of.recent().unwrap().sample(subject, window, now);
+    assert!(sample.is_complete());
+    let reading = sample.read(&of.config().layout);
+    assert_eq!(
+        reading.counts().latency.count(),
+        reading.counts().requests_total()
+    );
+    reading.counts().requests_total()
+}
+
+const CART: Subject<'static> = Subject::Service {
+    namespace: "shop",
+    name: "cart",
+};
+
+fn pod(name: &str) -> Subject<'_> {
+    Subject::Pod {
+        namespace: "shop",
+        name,
+    }
+}
+
+/// Reports of one gateway without requests, every 5 s.
+fn reporting(to: &mut Aggregate, gateway: &str, vm: u8, seconds: std::ops::Range<u64>) {
+    for end in seconds.step_by(5) {
+        let told = Told {
+            gateway,
+            vm,
+            seq: end,
+            from: at(end - 5),
+            to: at(end),
+            counts: &[],
+        };
+        tell(to, &told, at(end));
+    }
+}
+
+fn judged(of: &Aggregate, window: Window, now: UnixNanos, by: &[&str]) -> Result<Known, Unknown> {
+    let gateways: Vec<_> = by.iter().map(|name| gateway(name)).collect();
+    of.recent().unwrap().standings(window, now).judge(&gateways)
+}
+
+proptest! {
+    #[test]
+    fn windows_fed_by_reports_are_what_the_model_says(
+        reports in prop::collection::vec(
+            (0_u64..12_000, prop_oneof![3 => 0_u64..3_000, 1 => 0_u64..400_000],
+             prop_oneof![3 => Just(5_000_u64), 1 => 0_u64..70_000, 1 => 250_000_u64..400_000],
+             0_usize..2, 0_usize..3, 1_u64..5), 0..60),
+        later in 0_u64..70_000,
+    ) {
+        let (services, pods) = (["cart", "till"], ["a", "b", "c"]);
+        let mut aggregate = aggregate();
+        let mut kept = Vec::new();
+        let mut now = at(1000);
+        for (seq, (pause, age, span, service, pod, count)) in reports.into_iter().enumerate() {
+            now = now.plus(Nanos::from_millis(pause));
+            let to = now.minus(Nanos::from_millis(age));
+            let told = Told {
+                gateway: "shop/edge",
+                vm: 1,
+                seq: seq as u64 + 1,
+                from: to.minus(Nanos::from_millis(span)),
+                to,
+                counts: &[(target(services[service], pods[pod]), count)],
+            };
+            let applied = tell(&mut aggregate, &told, now);
+            let old = to.0 / 5_000_000_000 + 60 < now.0 / 5_000_000_000;
+            prop_assert_eq!(applied.unfit.is_some(), span > 300_000 || old);
+            kept.push((to.0, span, service, pod, count));
+        }
+        now = now.plus(Nanos::from_millis(later));
+        for (window, length) in Window::ALL.into_iter().zip([15_u64, 30, 60, 300]) {
+            let end = now.0 / 5_000_000_000 * 5_000_000_000;
+            let inside = end - length * 1_000_000_000..end;
+            let sum = |of: &dyn Fn(usize, usize) -> bool| -> u64 {
+                let fits = kept.iter().filter(|(to, span, service, pod, _)| {
+                    inside.contains(to) && *span <= length * 1000 && of(*service, *pod)
+                });
+                fits.map(|(.., count)| count).sum()
+            };
+            prop_assert_eq!(requests(&aggregate, CART, window, now), sum(&|s, _| s == 0));
+            for (i, name) in pods.iter().enumerate() {
+                let modelled = sum(&|_, p| p == i);
+                prop_assert_eq!(requests(&aggregate, pod(name), window, now), modelled);
+            }
+        }
+        aggregate.sweep(None, now.plus(seconds(400)));
+        prop_assert_eq!(aggregate.recent().unwrap().parts(), 0);
+        prop_assert_eq!(aggregate.recent().unwrap().objects(), 0);
+    }
+}
+
+#[test]
+fn an_idle_gateway_that_reports_is_known_and_a_young_one_is_not() {
+    let mut aggregate = aggregate();
+    reporting(&mut aggregate, "shop/edge", 1, 5..100);
+    let edge = ["shop/edge"];
+    assert_eq!(
+        judged(&aggregate, Window::Seconds60, at(99), &edge),
+        Ok(Known)
+    );
+    let young = judged(&aggregate, Window::Minutes5, at(99), &edge);
+    assert_eq!(young, Err(Unknown::Young));
+    assert_eq!(requests(&aggregate, CART, Window::Seconds60, at(99)), 0);
+}
+
+#[test]
+fn a_gateway_that_stopped_makes_unknown_until_the_window_is_past_it() {
+    let mut aggregate = aggregate();
+    reporting(&mut aggregate, "shop/edge", 1, 5..200);
+    reporting(&mut aggregate, "shop/gone", 2, 5..150);
+    let both = ["shop/edge", "shop/gone"];
+    let stopped = Err(Unknown::Stopped(Silence(gateway("shop/gone"))));
+    assert_eq!(
+        judged(&aggregate, Window::Seconds60, at(196), &both),
+        stopped
+    );
+    let alone = judged(&aggregate, Window::Seconds60, at(196), &both[1..]);
+    assert_eq!(alone, stopped);
+    reporting(&mut aggregate, "shop/edge", 1, 200..250);
+    assert_eq!(
+        judged(&aggregate, Window::Seconds60, at(247), &both),
+        Ok(Known)
+    );
+    let gone = judged(&aggregate, Window::Seconds60, at(247), &both[1..]);
+    assert_eq!(gone, Err(Unknown::NoGateway));
+}
+
+#[test]
+fn a_backlog_enters_no_short_window_and_breaks_them() {
+    let mut aggregate = aggregate();
+    reporting(&mut aggregate, "shop/edge", 1, 5..400);
+    let backlog = Told {
+        gateway: "shop/edge",
+        vm: 1,
+        seq: 1000,
+        from: at(395),
+        to: at(485),
+        counts: &[(target("cart", "a"), 9)],
+    };
+    let applied = tell(&mut aggregate, &backlog, at(485));
+    assert_eq!(applied.unfit, None);
+    assert_eq!(requests(&aggregate, CART, Window::Seconds60, at(490)), 0);
+    assert_eq!(requests(&aggregate, CART, Window::Minutes5, at(490)), 9);
+    let edge = ["shop/edge"];
+    let short = judged(&aggregate, Window::Seconds60, at(490), &edge);
+    assert_eq!(short, Err(Unknown::Young));
+    assert_eq!(
+        judged(&aggregate, Window::Minutes5, at(490), &edge),
+        Ok(Known)
+    );
+}
+
+#[test]
+fn a_gap_between_reports_makes_young() {
+    let mut aggregate = aggregate();
+    reporting(&mut aggregate, "shop/edge", 1, 5..100);
+    reporting(&mut aggregate, "shop/edge", 1, 110..120);
+    let edge = ["shop/edge"];
+    let after = judged(&aggregate, Window::Seconds15, at(116), &edge);
+    assert_eq!(after, Err(Unknown::Young));
+}
+
+#[test]
+fn one_vm_that_goes_on_covers_for_one_that_ended() {
+    let mut aggregate = aggregate();
+    reporting(&mut aggregate, "shop/edge", 1, 5..200);
+    reporting(&mut aggregate, "shop/edge", 2, 5..150);
+    let edge = ["shop/edge"];
+    assert_eq!(
+        judged(&aggregate, Window::Seconds60, at(196), &edge),
+        Ok(Known)
+    );
+}
+
+#[test]
+fn a_clock_that_went_back_makes_unknown() {
+    let mut aggregate = aggregate();
+    reporting(&mut aggregate, "shop/edge", 1, 505..600);
+    let edge = ["shop/edge"];
+    assert!(judged(&aggregate, Window::Seconds15, at(100), &edge).is_err());
+}
+
+#[test]
+fn what_has_no_room_is_unknown_and_not_low() {
+    let mut recent = Recent::default();
+    let place = Place::of(at(0), at(5), at(5)).unwrap();
+    let layout = Policy::default().layout();
+    recent.parts = RECENT_PARTS;
+    assert!(!recent.add(place, &target("cart", "a"), &layout, |_| {}));
+    let sample = recent.sample(CART, Window::Seconds60, at(10));
+    assert!(!sample.is_complete());
+    for n in recent.objects.len()..RECENT_OBJECTS {
+        recent
+            .objects
+            .insert(n.to_string().into(), Windows::default());
+    }
+    assert!(!recent.add(place, &target("till", "b"), &layout, |_| {}));
+    assert!(
+        !recent
+            .sample(pod("b"), Window::Seconds60, at(10))
+            .is_complete()
+    );
+    recent.expire(at(400));
+    assert!(
+        recent
+            .sample(pod("b"), Window::Seconds60, at(400))
+            .is_complete()
+    );
+}

@@ -1,0 +1,57 @@
+//! The API's description, from the types of its answers.
+
+use schemars::{Schema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use crate::live::answer::{GatewayList, ServiceDetail, ServiceList};
+
+/// The description of the JSON API, OpenAPI 3.0.
+///
+/// # Errors
+/// When it cannot be written as JSON, which its construction excludes.
+pub fn openapi() -> Result<String, serde_json::Error> {
+    let mut schemas = SchemaSettings::openapi3().into_generator();
+    let services = schemas.subschema_for::<ServiceList>();
+    let service = schemas.subschema_for::<ServiceDetail>();
+    let gateways = schemas.subschema_for::<GatewayList>();
+    let window = json!({
+        "name": "window", "in": "query", "description": "How far back.",
+        "schema": {"type": "string", "enum": ["15s", "30s", "60s", "5m"], "default": "60s"},
+    });
+    let namespace = json!({
+        "name": "namespace", "in": "query", "description": "Only Services of this namespace.",
+        "schema": {"type": "string"},
+    });
+    let segment = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
+    let one = [segment("namespace"), segment("name"), window.clone()];
+    let description = json!({
+        "openapi": "3.0.3",
+        "info": {
+            "title": "Gaugeway",
+            "version": "v1",
+            "description": "Sliding windows over upstream latency, measured in the gateways. Idle has rates of 0; \
+                what is unknown has no numbers and a reason.",
+        },
+        "paths": {
+            "/api/v1/services": get("Services that a gateway routes to.", &[namespace, window.clone()], &services),
+            "/api/v1/services/{namespace}/{name}": get("One Service with its Pods and gateways.", &one, &service),
+            "/api/v1/gateways": get("Gateways that report.", &[window], &gateways),
+        },
+        "components": {"schemas": schemas.take_definitions(true)},
+    });
+    serde_json::to_string_pretty(&description)
+}
+
+fn get(summary: &str, parameters: &[Value], answer: &Schema) -> Value {
+    let text = |why: &str| json!({"description": why, "content": {"text/plain": {"schema": {"type": "string"}}}});
+    json!({"get": {
+        "summary": summary,
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
+            "400": text("The query asks for something that there is not."),
+            "404": text("There is no such object."),
+            "503": text("Not ready, or too much at once; ask again after Retry-After."),
+        },
+    }})
+}
