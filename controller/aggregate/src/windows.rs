@@ -188,7 +188,7 @@ impl Windows {
         let running = Slot::of(now);
         let first = running.first_of(Window::Minutes5);
         let before = self.parts.len();
-        let held = |slot: &Slot| (first..=running).contains(&slot);
+        let held = |slot: &Slot| (first..=running).contains(slot);
         self.parts.retain(|(slot, _), _| held(slot));
         self.lost = self.lost.filter(held);
         before - self.parts.len()

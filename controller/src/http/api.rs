@@ -50,7 +50,7 @@ impl Asked {
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             match pair.split_once('=').unwrap_or((pair, "")) {
                 ("window", window) => {
-                    asked.window = Window::parse(window).ok_or_else(|| bad(pair))?
+                    asked.window = Window::parse(window).ok_or_else(|| bad(pair))?;
                 }
                 ("namespace", name) if with_namespace && !name.is_empty() => {
                     asked.namespace = Some(name.to_owned());
