@@ -109,14 +109,17 @@ fn fill(aggregate: &mut Aggregate, series: usize) {
 
 fn summary(counted: &[Counted]) {
     let mut load = Load::new(counted);
-    for hold in [false, true] {
+    for (hold, windows) in [(false, false), (true, false), (false, true)] {
+        if windows {
+            load.aggregate.keep_recent();
+        }
         load.round(hold);
         let best = (0..50).map(|_| load.round(hold)).min().unwrap_or_default();
         let rate = load.series_per_round as f64 / best.as_secs_f64();
-        let how = if hold {
-            "while a scrape holds a snapshot"
-        } else {
-            "in memory"
+        let how = match (hold, windows) {
+            (true, _) => "while a scrape holds a snapshot",
+            (_, true) => "in memory, with windows",
+            _ => "in memory",
         };
         println!(
             "ingest, {how}: {:.2} million series updates a second",

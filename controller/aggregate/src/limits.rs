@@ -33,7 +33,7 @@ pub const VERDICT_AGE: Nanos = seconds(60);
 pub const SCRAPER_ACTIVE: Nanos = seconds(600);
 /// Services, Pods and workloads with windows; counts of further ones enter none.
 pub const RECENT_OBJECTS: usize = 65_536;
-/// Parts of all windows together (one object's counts of 5 s), about 0.6 KiB each; counts beyond enter no window.
+/// Parts of all windows together (one object's counts of 5 s), some hundred bytes each; counts beyond enter no window.
 pub const RECENT_PARTS: usize = 262_144;
 /// A worker VM that reported nothing for this long takes no part in telling idle from unknown.
 pub const COVERAGE_IDLE: Nanos = seconds(600);

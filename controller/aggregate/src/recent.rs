@@ -12,7 +12,7 @@ mod feed;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use gaugeway_wire::{GatewayName, Layout, Target, TargetKind, UnixNanos, VmId, target::names};
@@ -60,17 +60,20 @@ impl Subject<'_> {
     /// other.
     fn put(self, out: &mut String) {
         out.clear();
-        let written: std::fmt::Result = match self {
-            Self::Service { namespace, name } => write!(out, "s{namespace}\0{name}"),
-            Self::Pod { namespace, name } => write!(out, "p{namespace}\0{name}"),
+        let (kind, parts) = match self {
+            Self::Service { namespace, name } => ('s', [namespace, name, ""]),
+            Self::Pod { namespace, name } => ('p', [namespace, name, ""]),
             Self::Workload {
                 namespace,
                 kind,
                 name,
-            } => write!(out, "w{namespace}\0{kind}\0{name}"),
+            } => ('w', [namespace, kind, name]),
         };
-        // Writing to a String cannot fail.
-        let _ = written;
+        out.push(kind);
+        for part in parts {
+            out.push_str(part);
+            out.push('\0');
+        }
     }
 
     /// What a target's requests count for.
