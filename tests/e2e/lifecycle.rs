@@ -19,6 +19,10 @@ use crate::{
 
 const SERVICE: &str = "backend";
 const RATE: f64 = 200.0;
+/// How often a configuration is replaced under load.
+const REPLACEMENTS: u64 = 50;
+/// Requests between two replacements.
+const BETWEEN: u64 = 40;
 
 struct Play {
     stage: Stage,
@@ -96,9 +100,10 @@ async fn a_configuration_replaced_under_load_loses_nothing() -> Result<()> {
     let Some(mut play) = Play::start(2).await? else {
         return Ok(());
     };
-    let load = play.load(800);
-    for change in 1..=3_u64 {
-        past(&load, change * 200).await?;
+    let total = (REPLACEMENTS + 1) * BETWEEN;
+    let load = play.load(total);
+    for change in 1..=REPLACEMENTS {
+        past(&load, change * BETWEEN).await?;
         play.replace(|mut filter| {
             filter.configuration["authority"] = format!("gaugeway-{change}").into();
             filter
@@ -106,9 +111,13 @@ async fn a_configuration_replaced_under_load_loses_nothing() -> Result<()> {
         .await?;
     }
     let report = load.finish().await?;
-    assert_eq!((report.status(200), report.failed), (800, 0), "{report:?}");
+    assert_eq!(
+        (report.status(200), report.failed),
+        (total, 0),
+        "{report:?}"
+    );
     play.stage
-        .expect_all(&[(SERVICE, Counts::responses("2xx", 800))])
+        .expect_all(&[(SERVICE, Counts::responses("2xx", total))])
         .await?;
     Ok(())
 }

@@ -24,3 +24,4 @@ mod outcomes;
 mod prometheus;
 mod soak;
 mod steady;
+mod trap;

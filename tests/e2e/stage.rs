@@ -70,6 +70,12 @@ impl Stage {
         }))
     }
 
+    /// Makes another module of the one that gateways load from here on.
+    pub(crate) fn rewrite_module(&self, rewrite: fn(&[u8]) -> Result<Vec<u8>>) -> Result<()> {
+        let module = rewrite(&std::fs::read(&self.module)?)?;
+        std::fs::write(&self.module, module).context("write the module")
+    }
+
     /// The filter, configured for the stage's gateway.
     pub(crate) fn filter(&self) -> FilterInstance {
         let token = controller::token(GATEWAY);

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Channel, channel::Sender};
 use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::{Frame, Incoming},
-    header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE},
+    header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE},
 };
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep};
@@ -46,6 +46,15 @@ async fn perform(act: Act, request: Request<Incoming>) -> Answered {
         Act::Respond => respond(StatusCode::OK),
         Act::Status(code) => {
             respond(StatusCode::from_u16(code).unwrap_or(StatusCode::NOT_IMPLEMENTED))
+        }
+        Act::ManyHeaders(more) => {
+            let mut response = typed("text/plain", full(Bytes::from_static(b"served\n")));
+            for n in 0..more {
+                let name = HeaderName::from_bytes(format!("x-more-{n}").as_bytes())
+                    .map_err(io::Error::other)?;
+                response.headers_mut().insert(name, HeaderValue::from(n));
+            }
+            Ok(response)
         }
         Act::SlowBody { chunks, every_ms } => {
             Ok(stream("text/plain", move |mut body| async move {
@@ -154,10 +163,7 @@ fn upgrade(request: Request<Incoming>) -> Answered {
 }
 
 fn grpc_status(status: u32) -> HeaderMap {
-    HeaderMap::from_iter([(
-        hyper::header::HeaderName::from_static("grpc-status"),
-        status.into(),
-    )])
+    HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), status.into())])
 }
 
 fn reset() -> io::Error {

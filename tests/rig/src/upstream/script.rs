@@ -30,6 +30,8 @@ pub enum Act {
     Respond,
     /// A status with a short body.
     Status(u16),
+    /// 200 with this many headers more than usual.
+    ManyHeaders(u16),
     /// 200, then a chunk every so often.
     SlowBody {
         /// How many.
