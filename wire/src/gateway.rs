@@ -45,6 +45,8 @@ impl core::fmt::Display for GatewayName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn names_are_what_a_header_carries() {

@@ -288,6 +288,8 @@ pub(crate) const fn coarser(index: i32, down: u8) -> i32 {
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use proptest::{collection, prelude::*};
 

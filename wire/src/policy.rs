@@ -222,6 +222,8 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn bounds(bounds: &[u64]) -> Result<ClassicBounds, BoundsError> {
         ClassicBounds::try_new(bounds.iter().copied().map(Nanos).collect())

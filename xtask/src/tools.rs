@@ -3,11 +3,13 @@
 //! For each: an explicit choice in the environment wins, then what is on `PATH`, then `.tools/`, else it is fetched
 //! there. A tool is put in place by one rename after it was checked, so an interrupted fetch leaves nothing half done.
 
+mod built;
 mod cargo_deny;
 mod envoy;
 mod helm;
 mod prometheus;
 mod wasm_targets;
+mod wasm_tests;
 mod wheel;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub(crate) enum Need {
     /// prometheus and promtool.
     Prometheus,
     Helm,
+    /// Node and what runs wasm tests under it.
+    WasmTests,
     CargoDeny,
 }
 
@@ -39,6 +43,7 @@ pub(crate) struct Tools {
     oldest_envoy: Option<PathBuf>,
     prometheus: Option<prometheus::Binaries>,
     helm: Option<PathBuf>,
+    wasm_tests: Option<PathBuf>,
     cargo_deny: Option<PathBuf>,
 }
 
@@ -67,6 +72,7 @@ impl Tools {
             }
             Need::Prometheus => prometheus::set_up().map(|found| self.prometheus = Some(found)),
             Need::Helm => helm::set_up().map(|found| self.helm = Some(found)),
+            Need::WasmTests => wasm_tests::set_up().map(|found| self.wasm_tests = Some(found)),
             Need::CargoDeny => cargo_deny::set_up().map(|found| self.cargo_deny = Some(found)),
         }
     }
@@ -80,6 +86,8 @@ impl Tools {
             variables.push((prometheus::PROMTOOL, binaries.promtool.clone()));
         }
         variables.extend(self.helm.clone().map(|path| (helm::VARIABLE, path)));
+        let runner = self.wasm_tests.clone();
+        variables.extend(runner.map(|path| (wasm_tests::VARIABLE, path)));
         variables
     }
 

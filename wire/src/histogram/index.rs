@@ -189,6 +189,8 @@ const fn edges() -> [u8; CELLS] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// client_golang, `nativeHistogramBounds`, schemas 0 to 5.
     const BOUNDS: [&[f64]; 6] = [

@@ -86,6 +86,8 @@ mod tests {
         policy::{ClassicBounds, Schema},
         units::Nanos,
     };
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn of(samples: impl IntoIterator<Item = u64>) -> Histogram {
         let mut histogram = Histogram::new(Layout {

@@ -15,6 +15,8 @@ use gaugeway_wire::{
     target::TargetError,
 };
 use gaugeway_wire_oracle::{self as pb, Message};
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{golden, models::SeriesModel};
 

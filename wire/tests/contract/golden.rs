@@ -2,6 +2,8 @@
 //! these stay readable. A test that fails here means that filters in the field are no longer understood.
 
 use std::collections::BTreeMap;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use gaugeway_wire::{
     Answer, FilterCounter, Fingerprint, Generation, Histogram, Label, LedgerEpoch, MappingAnswer,

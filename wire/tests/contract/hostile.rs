@@ -6,6 +6,8 @@ use gaugeway_wire::{
 };
 use gaugeway_wire_oracle::{self as pb, Message};
 use proptest::{collection, prelude::*};
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{golden, models};
 

@@ -5,6 +5,8 @@ use gaugeway_wire::{
 };
 use gaugeway_wire_oracle::{self as pb, Message};
 use proptest::prelude::*;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::models::{self, definition, pb_definition, pb_policy, pb_request, pb_target};
 
