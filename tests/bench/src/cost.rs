@@ -51,8 +51,9 @@ pub(crate) async fn bench(options: &Options) -> Result<()> {
     let mut running = Vec::new();
     let beside = (0..options.beside.len()).map(Variant::Beside);
     for variant in Variant::ALL.into_iter().chain(beside) {
-        running
-            .push(Running::start(variant, COPIES, &modules, upstream.address(), dir.path()).await?);
+        running.push(
+            Running::start(variant, COPIES, &modules, &[upstream.address()], dir.path()).await?,
+        );
     }
     let figures = measure(options, &mut running).await?;
     for one in &mut running {

@@ -1,19 +1,18 @@
 //! What the filter adds to the 99th percentile that a client sees, at a fixed rate and a 5 ms upstream.
 //!
 //! Two Envoys, one without and one with a single copy of the filter. The load is open: a request starts when its time
-//! comes, however slow those before it are.
+//! comes, however slow those before it are; it goes to the one and to the other in turn.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use gaugeway_rig::client::Request;
 use gaugeway_rig::{Client, Latency, Upstream};
-use rand::seq::SliceRandom as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Parts;
-use crate::statistics::Median;
+use crate::statistics::{Median, quantile};
 use crate::variant::{Running, Variant};
 
 const UPSTREAM_DELAY: Duration = Duration::from_millis(5);
@@ -29,7 +28,7 @@ pub(crate) struct Options {
     /// Requests per variant and round.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     requests: u64,
-    /// Requests per second.
+    /// Requests per second and variant.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     #[command(flatten)]
@@ -40,10 +39,9 @@ pub(crate) struct Options {
 pub(crate) async fn bench(options: &Options) -> Result<()> {
     let (dir, modules) = options.parts.collect().await?;
     let upstream = Upstream::start(Latency::Constant(UPSTREAM_DELAY), 0).await?;
-    let mut running = Vec::new();
-    for variant in [Variant::None, Variant::Ours] {
-        running.push(Running::start(variant, 1, &modules, upstream.address(), dir.path()).await?);
-    }
+    let upstreams = [upstream.address()];
+    let start = |variant| Running::start(variant, 1, &modules, &upstreams, dir.path());
+    let mut running = [start(Variant::None).await?, start(Variant::Ours).await?];
     let mut rounds = Vec::new();
     for number in 0..=options.rounds {
         let round = measure(options, &mut running).await?;
@@ -62,51 +60,43 @@ pub(crate) async fn bench(options: &Options) -> Result<()> {
     print(options, &rounds)
 }
 
-/// 99th percentiles without and with the filter, µs.
-async fn measure(options: &Options, running: &mut [Running]) -> Result<[f64; 2]> {
-    let mut order: Vec<(usize, &mut Running)> = running.iter_mut().enumerate().collect();
-    order.shuffle(&mut rand::rng());
-    let mut p99 = [0.0; 2];
-    for (position, one) in order {
-        let latencies = send(one.client(), options.rate, options.requests).await?;
-        one.add_sent(options.requests);
-        if let Some(slot) = p99.get_mut(position) {
-            *slot = quantile(latencies, 0.99)
-                .context("no requests")?
-                .as_secs_f64()
-                * 1e6;
+/// 99th percentiles without and with the filter, µs. Requests go to the two in turn, so that whatever disturbs the
+/// machine disturbs both.
+async fn measure(options: &Options, running: &mut [Running; 2]) -> Result<[f64; 2]> {
+    let begin = Instant::now();
+    let apart = Duration::from_secs(1) / options.rate;
+    let mut under_way = [JoinSet::new(), JoinSet::new()];
+    let mut due = begin;
+    for _ in 0..options.requests {
+        let first = usize::from(rand::random::<bool>());
+        for at in [first, 1 - first] {
+            sleep_until(due).await;
+            due += apart / 2;
+            under_way[at].spawn(send(running[at].client()));
         }
+    }
+    let mut p99 = [0.0; 2];
+    for (at, answers) in under_way.into_iter().enumerate() {
+        let latencies = answers
+            .join_all()
+            .await
+            .into_iter()
+            .collect::<Result<_>>()?;
+        running[at].add_sent(options.requests);
+        p99[at] = quantile(latencies, 0.99)
+            .context("no requests")?
+            .as_secs_f64()
+            * 1e6;
     }
     Ok(p99)
 }
 
-async fn send(client: Client, rate: u32, requests: u64) -> Result<Vec<Duration>> {
+/// Time to the whole answer.
+async fn send(client: Client) -> Result<Duration> {
     let begin = Instant::now();
-    let mut under_way = JoinSet::new();
-    for number in 0..requests {
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
-        sleep_until(begin + Duration::from_secs_f64(number as f64 / f64::from(rate))).await;
-        let client = client.clone();
-        under_way.spawn(async move {
-            let begin = Instant::now();
-            let answer = client.send(Request::get("/")).await?;
-            ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-            Ok(begin.elapsed())
-        });
-    }
-    under_way.join_all().await.into_iter().collect()
-}
-
-fn quantile(mut values: Vec<Duration>, q: f64) -> Option<Duration> {
-    values.sort_unstable();
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rank within the list"
-    )]
-    let rank = (values.len() as f64 * q).ceil() as usize;
-    values.get(rank.saturating_sub(1)).copied()
+    let answer = client.send(Request::get("/")).await?;
+    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
+    Ok(begin.elapsed())
 }
 
 fn print(options: &Options, rounds: &[[f64; 2]]) -> Result<()> {
@@ -152,20 +142,4 @@ fn print(options: &Options, rounds: &[[f64; 2]]) -> Result<()> {
         options.rate
     );
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_ranks() {
-        let values: Vec<_> = (1..=200).rev().map(Duration::from_micros).collect();
-        assert_eq!(
-            quantile(values.clone(), 0.99),
-            Some(Duration::from_micros(198))
-        );
-        assert_eq!(quantile(values, 1.0), Some(Duration::from_micros(200)));
-        assert_eq!(quantile(Vec::new(), 0.99), None);
-    }
 }

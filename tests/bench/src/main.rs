@@ -1,5 +1,5 @@
-//! What the filter costs in a real Envoy, beside an empty filter and a plain one: `cargo xtask bench filter` and
-//! `cargo xtask bench latency`.
+//! What the filter costs in a real Envoy, beside an empty filter and a plain one: `cargo xtask bench filter`,
+//! `cargo xtask bench latency` and `cargo xtask bench callbacks`.
 //!
 //! Rounds interleave the variants in random order; what is compared stems from the same round, and of all rounds the
 //! median is given with a distribution-free interval. Noise of the machine hits all variants of a round alike, so
@@ -13,6 +13,7 @@
     reason = "a command line tool talks on its terminal"
 )]
 
+mod callbacks;
 mod cost;
 mod cpu;
 mod figures;
@@ -44,6 +45,8 @@ enum Bench {
     Filter(cost::Options),
     /// What the filter adds to the 99th percentile at a fixed rate.
     Latency(latency::Options),
+    /// CPU of one turn of a worker's event loop, while thousands of addresses change owners.
+    Callbacks(callbacks::Options),
 }
 
 /// Where the parts are; `cargo xtask bench` says it.
@@ -74,5 +77,6 @@ async fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Filter(options) => cost::bench(&options).await,
         Bench::Latency(options) => latency::bench(&options).await,
+        Bench::Callbacks(options) => callbacks::bench(&options).await,
     }
 }

@@ -1,4 +1,6 @@
-//! Median and its interval, from order statistics: no assumption on how the noise is distributed.
+//! Quantiles; the median with its interval, from order statistics: no assumption on how the noise is distributed.
+
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -50,9 +52,33 @@ fn cut(n: usize) -> Option<usize> {
     cut
 }
 
+/// The value of that rank; `None` of nothing.
+pub(crate) fn quantile(mut values: Vec<Duration>, q: f64) -> Option<Duration> {
+    values.sort_unstable();
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank within the list"
+    )]
+    let rank = (values.len() as f64 * q).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_are_ranks() {
+        let values: Vec<_> = (1..=200).rev().map(Duration::from_micros).collect();
+        assert_eq!(
+            quantile(values.clone(), 0.99),
+            Some(Duration::from_micros(198))
+        );
+        assert_eq!(quantile(values, 1.0), Some(Duration::from_micros(200)));
+        assert_eq!(quantile(Vec::new(), 0.99), None);
+    }
 
     /// Ranks from tables of the sign test: 1-based (low, high) for 95 %.
     #[test]

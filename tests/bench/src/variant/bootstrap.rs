@@ -18,7 +18,7 @@ pub(super) fn bootstrap(
     module: Option<&Path>,
     copies: u32,
     configuration: &Value,
-    upstream: SocketAddr,
+    upstreams: &[SocketAddr],
     controller: Option<SocketAddr>,
 ) -> Value {
     let copies = module
@@ -29,9 +29,9 @@ pub(super) fn bootstrap(
         "typed_config": { "@type": format!("{TYPE}.http.router.v3.Router") },
     });
     let filters: Vec<_> = copies.chain([router]).collect();
-    let clusters: Vec<_> = [cluster(UPSTREAM, upstream)]
+    let clusters: Vec<_> = [cluster(UPSTREAM, upstreams)]
         .into_iter()
-        .chain(controller.map(|address| cluster(CONTROLLER, address)))
+        .chain(controller.map(|address| cluster(CONTROLLER, &[address])))
         .collect();
     json!({
         "admin": { "address": address(([127, 0, 0, 1], 0).into()) },
@@ -78,12 +78,15 @@ fn filter(number: u32, module: &Path, configuration: &Value) -> Value {
     })
 }
 
-fn cluster(name: &str, endpoint: SocketAddr) -> Value {
-    let endpoints = json!([{ "lb_endpoints": [{ "endpoint": { "address": address(endpoint) } }] }]);
+fn cluster(name: &str, at: &[SocketAddr]) -> Value {
+    let endpoint = |&at| json!({ "endpoint": { "address": address(at) } });
+    let endpoints: Vec<_> = at.iter().map(endpoint).collect();
     json!({
         "name": name,
         "connect_timeout": "5s",
-        "load_assignment": { "cluster_name": name, "endpoints": endpoints },
+        // Each address keeps a connection.
+        "circuit_breakers": { "thresholds": [{ "max_connections": at.len() + 1024 }] },
+        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": endpoints }] },
     })
 }
 
