@@ -5,10 +5,9 @@
 
 pub(crate) mod answer;
 
-use std::collections::BTreeMap;
-
 use gaugeway_aggregate::{Reading, Sample, Standings, Unknown, Window};
-use gaugeway_index::Observed;
+use gaugeway_index::{Matches, Seen};
+use gaugeway_wire::UnixNanos;
 
 use crate::{
     ledger::{LedgerHandle, Question, Recently, Wanted},
@@ -35,8 +34,41 @@ pub(crate) enum NoAnswer {
     Busy,
     #[error("there is no such Service")]
     NoService,
+    #[error("there is no such workload, or it has no Pods")]
+    #[allow(dead_code, reason = "for the metrics API")]
+    NoWorkload,
 }
 
+/// What objects did over one window.
+#[derive(Clone, Debug)]
+pub(crate) struct Readings {
+    /// When they were read.
+    #[allow(dead_code, reason = "the metrics API shows it")]
+    pub(crate) taken: UnixNanos,
+    /// In the order of namespace and name.
+    pub(crate) objects: Vec<ReadingOf>,
+}
+
+/// What an object did, or why that is unknown. A reading without requests is of an idle object.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadingOf {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) reading: Result<Reading, Unknown>,
+}
+
+/// An object that is to be read.
+struct Asked {
+    namespace: String,
+    name: String,
+    seen: Seen,
+    /// Whose windows are joined.
+    of: Vec<Wanted>,
+    /// False when some that belong to it are not known any more.
+    complete: bool,
+}
+
+#[allow(dead_code, reason = "the metrics API's part of it comes with that")]
 impl Live {
     pub(crate) fn new(mapping: MappingHandle, ledger: LedgerHandle) -> Self {
         Self { mapping, ledger }
@@ -48,26 +80,127 @@ impl Live {
         namespace: Option<&str>,
         window: Window,
     ) -> Result<ServiceList, NoAnswer> {
-        self.synced()?;
-        let objects = self.mapping.objects();
-        let mut names = objects.observed_services();
-        names.retain(|(of, _)| namespace.is_none_or(|n| n == of));
-        let wanted = names.iter().map(|(n, s)| service(n, s)).collect();
-        let recent = self.ask(wanted, vec![window]).await?;
-        let judge = Judge::new(&recent, window);
-        let services = names.into_iter().filter_map(|(namespace, name)| {
-            // It may have gone since.
-            let observed = objects.observed(&namespace, &name)?;
-            let signals = judge.signals(&observed, service(&namespace, &name));
-            Some(Service {
-                namespace,
-                name,
-                signals,
-            })
+        let readings = self.read_services(namespace, &|_| true, window).await?;
+        let services = readings.objects.into_iter().map(|of| Service {
+            signals: Signals::of(&of.reading),
+            namespace: of.namespace,
+            name: of.name,
         });
         Ok(ServiceList {
             window: window.as_str(),
             services: services.collect(),
+        })
+    }
+
+    /// The Services that some gateway routes to and whose labels match.
+    pub(crate) async fn read_services(
+        &self,
+        namespace: Option<&str>,
+        matches: Matches<'_>,
+        window: Window,
+    ) -> Result<Readings, NoAnswer> {
+        self.synced()?;
+        let objects = self.mapping.objects();
+        let names = objects.observed_services(namespace, matches);
+        let asked = names.into_iter().filter_map(|(namespace, name)| {
+            // It may have gone since.
+            let seen = objects.observed(&namespace, &name)?.seen;
+            Some(Asked::service(namespace, name, seen))
+        });
+        self.read(asked.collect(), window).await
+    }
+
+    /// One Service.
+    pub(crate) async fn read_service(
+        &self,
+        namespace: &str,
+        name: &str,
+        window: Window,
+    ) -> Result<Readings, NoAnswer> {
+        self.synced()?;
+        let observed = self.mapping.objects().observed(namespace, name);
+        let seen = observed.ok_or(NoAnswer::NoService)?.seen;
+        let asked = Asked::service(namespace.to_owned(), name.to_owned(), seen);
+        self.read(vec![asked], window).await
+    }
+
+    /// The Pods of a namespace that exist and whose labels match: of one name, `matches` everything and look for it.
+    pub(crate) async fn read_pods(
+        &self,
+        namespace: &str,
+        matches: Matches<'_>,
+        window: Window,
+    ) -> Result<Readings, NoAnswer> {
+        self.synced()?;
+        let pods = self.mapping.objects().observed_pods(namespace, matches);
+        let asked = pods.into_iter().map(|of| Asked {
+            of: vec![pod(namespace, &of.name)],
+            namespace: namespace.to_owned(),
+            name: of.name,
+            seen: of.seen,
+            complete: true,
+        });
+        self.read(asked.collect(), window).await
+    }
+
+    /// A workload, such as the Deployment of that name: the sum over its Pods, those that are gone too.
+    pub(crate) async fn read_workload(
+        &self,
+        namespace: &str,
+        kind: &str,
+        name: &str,
+        window: Window,
+    ) -> Result<Readings, NoAnswer> {
+        self.synced()?;
+        let asked = self.asked_workload(namespace, kind, name);
+        let asked = asked.ok_or(NoAnswer::NoWorkload)?;
+        self.read(vec![asked], window).await
+    }
+
+    /// Every workload of a kind that has Pods in the namespace.
+    pub(crate) async fn read_workloads(
+        &self,
+        namespace: &str,
+        kind: &str,
+        window: Window,
+    ) -> Result<Readings, NoAnswer> {
+        self.synced()?;
+        let found = self.mapping.objects().observed_workloads(namespace);
+        let found = found.into_iter().filter(|(of, _)| of == kind);
+        let asked = found.filter_map(|(kind, name)| self.asked_workload(namespace, &kind, &name));
+        self.read(asked.collect(), window).await
+    }
+
+    fn asked_workload(&self, namespace: &str, kind: &str, name: &str) -> Option<Asked> {
+        let objects = self.mapping.objects();
+        let observed = objects.observed_workload(namespace, kind, name)?;
+        let own = Wanted::Workload {
+            namespace: namespace.to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        };
+        let pods = observed.pods.iter().map(|name| pod(namespace, name));
+        Some(Asked {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            seen: observed.seen,
+            of: pods.chain([own]).collect(),
+            complete: observed.complete,
+        })
+    }
+
+    async fn read(&self, asked: Vec<Asked>, window: Window) -> Result<Readings, NoAnswer> {
+        let wanted = asked.iter().flat_map(|asked| asked.of.clone()).collect();
+        let recent = self.ask(wanted, vec![window]).await?;
+        let judge = Judge::new(&recent, window);
+        let objects = asked.into_iter().map(|asked| ReadingOf {
+            reading: judge.read(&asked),
+            namespace: asked.namespace,
+            name: asked.name,
+        });
+        Ok(Readings {
+            taken: recent.taken,
+            objects: objects.collect(),
         })
     }
 
@@ -81,23 +214,31 @@ impl Live {
         self.synced()?;
         let observed = self.mapping.objects().observed(&namespace, &name);
         let observed = observed.ok_or(NoAnswer::NoService)?;
-        let pods = observed.pods.iter().map(|p| pod(&namespace, p));
-        let wanted = pods.chain([service(&namespace, &name)]).collect();
-        let recent = self.ask(wanted, Window::ALL.to_vec()).await?;
-        let mut windows = BTreeMap::new();
-        for window in Window::ALL {
-            let signals =
-                Judge::new(&recent, window).signals(&observed, service(&namespace, &name));
-            windows.insert(window.as_str(), signals);
-        }
-        let judge = Judge::new(&recent, window);
-        let pods = observed.pods.iter().map(|name| PodOf {
-            name: name.clone(),
-            signals: judge.signals(&observed, pod(&namespace, name)),
+        let seen = &observed.seen;
+        let own = Asked::service(namespace.clone(), name.clone(), seen.clone());
+        let pods = observed.pods.into_iter().map(|name| Asked {
+            of: vec![pod(&namespace, &name)],
+            namespace: namespace.clone(),
+            name,
+            seen: seen.clone(),
+            complete: true,
         });
-        let gateways = observed.reached_by.iter().map(|gateway| GatewayOf {
+        let pods: Vec<_> = pods.collect();
+        let all = pods.iter().chain([&own]);
+        let wanted = all.flat_map(|asked| asked.of.clone()).collect();
+        let recent = self.ask(wanted, Window::ALL.to_vec()).await?;
+        let windows = Window::ALL.map(|window| {
+            let reading = Judge::new(&recent, window).read(&own);
+            (window.as_str(), Signals::of(&reading))
+        });
+        let judge = Judge::new(&recent, window);
+        let pods = pods.into_iter().map(|asked| PodOf {
+            signals: Signals::of(&judge.read(&asked)),
+            name: asked.name,
+        });
+        let gateways = seen.reached_by.iter().map(|gateway| GatewayOf {
             name: gateway.to_string(),
-            selects: observed.selected_by.contains(gateway),
+            selects: seen.selected_by.contains(gateway),
             standing: judge.stand(gateway),
         });
         Ok(ServiceDetail {
@@ -106,7 +247,7 @@ impl Live {
             gateways: gateways.collect(),
             namespace,
             name,
-            windows,
+            windows: windows.into(),
         })
     }
 
@@ -162,27 +303,24 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What an object of a Service (or the Service) did.
-    fn signals(&self, observed: &Observed, wanted: Wanted) -> Signals {
-        match self.read(observed, wanted) {
-            Ok(reading) => Signals::from(&reading),
-            Err(unknown) => Signals::unknown(&unknown),
-        }
-    }
-
-    fn read(&self, observed: &Observed, wanted: Wanted) -> Result<Reading, Unknown> {
-        if observed.reached_by.is_empty() {
+    fn read(&self, asked: &Asked) -> Result<Reading, Unknown> {
+        if asked.seen.reached_by.is_empty() {
             return Err(Unknown::NotRouted);
         }
-        if observed.selected_by.is_empty() {
+        if asked.seen.selected_by.is_empty() {
             return Err(Unknown::NotSelected);
         }
         let standings = self.standings.ok_or(Unknown::NoGateway)?;
-        standings.judge(&observed.selected_by)?;
-        let sample = self.recent.sample(wanted, self.window);
-        let sample = sample.filter(|s| Sample::is_complete(s));
-        let sample = sample.ok_or(Unknown::Full)?;
-        Ok(sample.read(&self.recent.layout))
+        standings.judge(&asked.seen.selected_by)?;
+        let mut all = Sample::empty(self.window, asked.complete);
+        for of in &asked.of {
+            let sample = self.recent.sample(of, self.window);
+            all.join(sample.ok_or(Unknown::Full)?.clone());
+        }
+        if !all.is_complete() {
+            return Err(Unknown::Full);
+        }
+        Ok(all.read(&self.recent.layout))
     }
 
     fn stand(&self, gateway: &gaugeway_wire::GatewayName) -> Stand {
@@ -192,8 +330,30 @@ impl<'a> Judge<'a> {
     }
 }
 
-impl From<&Reading> for Signals {
-    fn from(reading: &Reading) -> Self {
+impl Asked {
+    fn service(namespace: String, name: String, seen: Seen) -> Self {
+        Self {
+            of: vec![Wanted::Service {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            }],
+            namespace,
+            name,
+            seen,
+            complete: true,
+        }
+    }
+}
+
+impl Signals {
+    fn of(reading: &Result<Reading, Unknown>) -> Self {
+        match reading {
+            Ok(reading) => Self::known(reading),
+            Err(unknown) => Self::unknown(unknown),
+        }
+    }
+
+    fn known(reading: &Reading) -> Self {
         let idle = reading.counts().requests_total() == 0;
         let quantile = |q| reading.quantile_seconds(q);
         let latency = reading.average_seconds().map(|average| Latency {
@@ -211,13 +371,6 @@ impl From<&Reading> for Signals {
             error_ratio: Some(reading.error_ratio().unwrap_or(0.0)),
             latency_seconds: latency,
         }
-    }
-}
-
-fn service(namespace: &str, name: &str) -> Wanted {
-    Wanted::Service {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
     }
 }
 

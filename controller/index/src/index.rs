@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use answers::{Candidate, EncodedTarget, Resolution, Selection};
-pub use observed::Observed;
+pub use observed::{Labels, Matches, Observed, ObservedPod, ObservedWorkload, Seen};
 use tables::Tables;
 
 /// The label that says to which Service an EndpointSlice belongs.

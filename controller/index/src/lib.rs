@@ -24,7 +24,10 @@ mod text;
 
 pub use changes::{Changes, Issue, Problem, Subject};
 pub use hub::{Hub, HubCounters, HubCounts, HubLimits, Refused, Reply, Ticket};
-pub use index::{Candidate, Counts, EncodedTarget, Index, Observed, Resolution, Selection};
+pub use index::{
+    Candidate, Counts, EncodedTarget, Index, Labels, Matches, Observed, ObservedPod,
+    ObservedWorkload, Resolution, Seen, Selection,
+};
 pub use moment::Moment;
 pub use object::{Kind, Object, ObjectId, Scope};
 pub use policy::{

@@ -163,7 +163,9 @@ impl From<NoAnswer> for Refusal {
         match no {
             NoAnswer::NotSynced => Self::unavailable(Reason::NotSynced, text),
             NoAnswer::Busy => Self::unavailable(Reason::Busy, text),
-            NoAnswer::NoService => Self::new(StatusCode::NOT_FOUND, Reason::UnknownObject, text),
+            NoAnswer::NoService | NoAnswer::NoWorkload => {
+                Self::new(StatusCode::NOT_FOUND, Reason::UnknownObject, text)
+            }
         }
     }
 }

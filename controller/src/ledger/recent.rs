@@ -15,8 +15,19 @@ pub(crate) struct Question {
 /// An object with windows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wanted {
-    Service { namespace: String, name: String },
-    Pod { namespace: String, name: String },
+    Service {
+        namespace: String,
+        name: String,
+    },
+    Pod {
+        namespace: String,
+        name: String,
+    },
+    Workload {
+        namespace: String,
+        kind: String,
+        name: String,
+    },
 }
 
 /// The answer, as of one moment.
@@ -33,6 +44,15 @@ impl Wanted {
         match self {
             Self::Service { namespace, name } => Subject::Service { namespace, name },
             Self::Pod { namespace, name } => Subject::Pod { namespace, name },
+            Self::Workload {
+                namespace,
+                kind,
+                name,
+            } => Subject::Workload {
+                namespace,
+                kind,
+                name,
+            },
         }
     }
 }
@@ -60,7 +80,7 @@ impl Recently {
     }
 
     /// What a window has of an object that was asked for.
-    pub(crate) fn sample(&self, wanted: Wanted, window: Window) -> Option<&Sample> {
-        self.samples.get(&(wanted, window))
+    pub(crate) fn sample(&self, wanted: &Wanted, window: Window) -> Option<&Sample> {
+        self.samples.get(&(wanted.clone(), window))
     }
 }

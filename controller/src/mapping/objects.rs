@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use gaugeway_index::{Index, Kind, Observed, Rule, Selection};
+use gaugeway_index::{
+    Index, Kind, Matches, Observed, ObservedPod, ObservedWorkload, Rule, Selection,
+};
 use gaugeway_wire::{GatewayName, Generation, Target};
 use tokio::sync::watch;
 
@@ -51,9 +53,33 @@ impl Objects {
         self.index().observed(namespace, name)
     }
 
-    /// The Services that some gateway routes to, in the order of their names.
-    pub(crate) fn observed_services(&self) -> Vec<(String, String)> {
-        self.index().observed_services()
+    /// The Services that some gateway routes to and whose labels match, in the order of their names.
+    pub(crate) fn observed_services(
+        &self,
+        namespace: Option<&str>,
+        matches: Matches<'_>,
+    ) -> Vec<(String, String)> {
+        self.index().observed_services(namespace, matches)
+    }
+
+    /// The Pods of a namespace that exist and whose labels match, in the order of their names.
+    pub(crate) fn observed_pods(&self, namespace: &str, matches: Matches<'_>) -> Vec<ObservedPod> {
+        self.index().observed_pods(namespace, matches)
+    }
+
+    /// What is known of a workload; `None` when it has no Pods and had none lately.
+    pub(crate) fn observed_workload(
+        &self,
+        namespace: &str,
+        kind: &str,
+        name: &str,
+    ) -> Option<ObservedWorkload> {
+        self.index().observed_workload(namespace, kind, name)
+    }
+
+    /// Kinds and names of what made the Pods of a namespace.
+    pub(crate) fn observed_workloads(&self, namespace: &str) -> Vec<(String, String)> {
+        self.index().observed_workloads(namespace)
     }
 
     pub(super) fn synced(&self) -> bool {

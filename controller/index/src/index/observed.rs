@@ -1,18 +1,81 @@
-//! Who looks at a Service, and which Pods serve it: what its windows can be told from.
+//! Who looks at a Service, a Pod or a workload, and which Pods serve it: what its windows can be told from.
+//!
+//! Looking for Pods costs what their namespace has.
 
 use gaugeway_wire::GatewayName;
+use hashbrown::HashMap;
 
 use super::{Index, name_ref};
+use crate::{
+    name::{NameRef, ObjectName},
+    text::{LabelSet, Text},
+};
+
+/// The gateways that see an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Those that route to it, in the order of their names.
+    pub reached_by: Vec<GatewayName>,
+    /// Those of them whose policy selects it.
+    pub selected_by: Vec<GatewayName>,
+}
 
 /// A Service as those see it that ask for its windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Gateways that route to it, in the order of their names.
-    pub reached_by: Vec<GatewayName>,
-    /// Those of them whose policy selects it.
-    pub selected_by: Vec<GatewayName>,
+    /// By whom.
+    pub seen: Seen,
     /// Pods that its EndpointSlices list, in the order of their names.
     pub pods: Vec<String>,
+}
+
+/// A Pod that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedPod {
+    /// Its name.
+    pub name: String,
+    /// By whom, over all Services that list it.
+    pub seen: Seen,
+}
+
+/// What made Pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedWorkload {
+    /// By whom, over all Services that list a Pod of it.
+    pub seen: Seen,
+    /// Its Pods, in the order of their names; those that were deleted within the longest window too.
+    pub pods: Vec<String>,
+    /// False when a Pod that was deleted within the longest window may be missing.
+    pub complete: bool,
+}
+
+/// Labels of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a>(&'a LabelSet);
+
+/// Chooses objects by their labels.
+pub type Matches<'a> = &'a (dyn Fn(Labels<'_>) -> bool + Sync);
+
+impl<'a> Labels<'a> {
+    /// A label's value.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<&'a str> {
+        self.0.get(key).map(|value| &**value)
+    }
+}
+
+impl Seen {
+    /// Also by whom the other is seen.
+    fn join(&mut self, other: &Self) {
+        for (mine, more) in [
+            (&mut self.reached_by, &other.reached_by),
+            (&mut self.selected_by, &other.selected_by),
+        ] {
+            mine.extend(more.iter().cloned());
+            mine.sort_unstable();
+            mine.dedup();
+        }
+    }
 }
 
 impl Index {
@@ -20,37 +83,148 @@ impl Index {
     #[must_use]
     pub fn observed(&self, namespace: &str, name: &str) -> Option<Observed> {
         let service = name_ref(namespace, name);
+        let seen = self.seen(service)?;
+        let endpoints = self.tables.slices.of_service(service);
+        let pods = endpoints.filter_map(|(_, endpoint)| endpoint.pod.as_ref());
+        let mut pods: Vec<_> = pods.map(ToString::to_string).collect();
+        pods.sort_unstable();
+        pods.dedup();
+        Some(Observed { seen, pods })
+    }
+
+    /// Namespaces and names of the Services that some gateway routes to and whose labels match, in their order.
+    #[must_use]
+    pub fn observed_services(
+        &self,
+        namespace: Option<&str>,
+        matches: Matches<'_>,
+    ) -> Vec<(String, String)> {
+        let reached = self.routes.reach.services();
+        let here = reached.filter(|name| namespace.is_none_or(|n| n == &*name.namespace));
+        let known = here.filter(|name| {
+            let record = self.tables.services.get(name);
+            record.is_some_and(|record| matches(Labels(&record.labels)))
+        });
+        let mut names: Vec<_> = known
+            .map(|name| (name.namespace.to_string(), name.name.to_string()))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The Pods of a namespace that exist and whose labels match, in the order of their names.
+    #[must_use]
+    pub fn observed_pods(&self, namespace: &str, matches: Matches<'_>) -> Vec<ObservedPod> {
+        let mut seen = SeenServices::of(self);
+        let names = self.tables.pods.names_in(namespace);
+        let pods = names.filter_map(|name| {
+            let pod = self.pod(namespace, name)?;
+            let labels = self.tables.pods.labels(pod)?;
+            matches(Labels(labels)).then(|| ObservedPod {
+                name: name.to_string(),
+                seen: seen.of_pod(pod),
+            })
+        });
+        pods.collect()
+    }
+
+    /// What is known of a workload, such as a Deployment; `None` when it has no Pods and had none lately.
+    #[must_use]
+    pub fn observed_workload(
+        &self,
+        namespace: &str,
+        kind: &str,
+        name: &str,
+    ) -> Option<ObservedWorkload> {
+        let is = |kind_of: &Text, name_of: &Text| **kind_of == *kind && **name_of == *name;
+        let pods = &self.tables.pods;
+        let mut services = SeenServices::of(self);
+        let mut seen = Seen::default();
+        let mut names = Vec::new();
+        for name in pods.names_in(namespace) {
+            let Some(pod) = self.pod(namespace, name) else {
+                continue;
+            };
+            if pods.workload(pod).is_some_and(|of| is(&of.kind, &of.name)) {
+                seen.join(&services.of_pod(pod));
+                names.push(name.to_string());
+            }
+        }
+        let gone = pods.gone_from(namespace);
+        let gone = gone.filter(|(_, of)| is(&of.kind, &of.name));
+        names.extend(gone.map(|(name, _)| name.to_string()));
+        names.sort_unstable();
+        names.dedup();
+        (!names.is_empty()).then(|| ObservedWorkload {
+            seen,
+            pods: names,
+            complete: pods.remembers_all(),
+        })
+    }
+
+    /// Kinds and names of what made the Pods of a namespace, in their order.
+    #[must_use]
+    pub fn observed_workloads(&self, namespace: &str) -> Vec<(String, String)> {
+        let pods = &self.tables.pods;
+        let existing = pods
+            .names_in(namespace)
+            .filter_map(|name| pods.workload(self.pod(namespace, name)?));
+        let mut found: Vec<_> = existing
+            .map(|of| (of.kind.to_string(), of.name.to_string()))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// A Pod's name as it is held.
+    fn pod(&self, namespace: &str, name: &str) -> Option<&ObjectName> {
+        self.tables.pods.find(name_ref(namespace, name))
+    }
+
+    fn seen(&self, service: NameRef<'_>) -> Option<Seen> {
         let (name, record) = self.tables.services.find(service)?;
-        let mut observed = Observed::default();
+        let mut seen = Seen::default();
         for gateway in self.routes.reach.gateways_of(service) {
             let Ok(named) = GatewayName::try_new(gateway) else {
                 continue;
             };
             let policy = self.policies.of(gateway);
             if policy.shown(name, Some(&record.labels)).is_some() {
-                observed.selected_by.push(named.clone());
+                seen.selected_by.push(named.clone());
             }
-            observed.reached_by.push(named);
+            seen.reached_by.push(named);
         }
-        observed.reached_by.sort_unstable();
-        observed.selected_by.sort_unstable();
-        let endpoints = self.tables.slices.of_service(service);
-        let pods = endpoints.filter_map(|(_, endpoint)| endpoint.pod.as_ref());
-        observed.pods = pods.map(ToString::to_string).collect();
-        observed.pods.sort_unstable();
-        observed.pods.dedup();
-        Some(observed)
+        seen.reached_by.sort_unstable();
+        seen.selected_by.sort_unstable();
+        Some(seen)
+    }
+}
+
+/// Looks each Service up once.
+struct SeenServices<'a> {
+    index: &'a Index,
+    seen: HashMap<ObjectName, Seen>,
+}
+
+impl<'a> SeenServices<'a> {
+    fn of(index: &'a Index) -> Self {
+        Self {
+            index,
+            seen: HashMap::new(),
+        }
     }
 
-    /// Namespaces and names of the Services that some gateway routes to, in their order.
-    #[must_use]
-    pub fn observed_services(&self) -> Vec<(String, String)> {
-        let reached = self.routes.reach.services();
-        let known = reached.filter(|name| self.tables.services.get(name).is_some());
-        let mut names: Vec<_> = known
-            .map(|name| (name.namespace.to_string(), name.name.to_string()))
-            .collect();
-        names.sort_unstable();
-        names
+    fn of_pod(&mut self, pod: &ObjectName) -> Seen {
+        let mut all = Seen::default();
+        for service in self.index.tables.pods.services(pod) {
+            let name = pod.sibling(service);
+            let seen = self.seen.entry(name.clone()).or_insert_with(|| {
+                let service = name_ref(&name.namespace, &name.name);
+                self.index.seen(service).unwrap_or_default()
+            });
+            all.join(seen);
+        }
+        all
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     backend::{Backend, BackendPort, Backends},
     key::SocketKey,
     name::ObjectName,
-    pods::{KnownKinds, Pods},
+    pods::Pods,
     services::Services,
     slices::{Endpoint, SliceRecord, Slices},
 };
@@ -14,18 +14,19 @@ pub(super) struct Tables {
     pub(super) services: Services,
     pub(super) slices: Slices,
     pub(super) pods: Pods,
-    kinds: KnownKinds,
 }
 
 impl Tables {
     pub(super) fn put_slice(&mut self, name: &ObjectName, record: Option<SliceRecord>) {
         // Hold before release: a Pod that both states name must not be forgotten in between.
-        for pod in record.iter().flat_map(SliceRecord::pods) {
-            self.pods.hold(name.sibling(pod));
+        for (record, pod) in record.iter().flat_map(|r| r.pods().map(move |p| (r, p))) {
+            let service = &record.service().name;
+            self.pods.hold(name.sibling(pod), service);
         }
         let old = self.slices.put(name, record);
-        for pod in old.iter().flat_map(SliceRecord::pods) {
-            self.pods.release(&name.sibling(pod));
+        for (record, pod) in old.iter().flat_map(|r| r.pods().map(move |p| (r, p))) {
+            let service = &record.service().name;
+            self.pods.release(&name.sibling(pod), service);
         }
     }
 
@@ -47,9 +48,7 @@ impl Tables {
     pub(super) fn endpoint(&self, slice: &SliceRecord, endpoint: &Endpoint) -> Backend {
         let service = slice.service();
         let pod = endpoint.pod.as_ref().map(|pod| service.sibling(pod));
-        let workload = pod
-            .as_ref()
-            .and_then(|pod| self.pods.workload(pod, &self.kinds));
+        let workload = pod.as_ref().and_then(|pod| self.pods.workload(pod));
         let pod_labels = pod.as_ref().and_then(|pod| self.pods.labels(pod));
         Backend {
             service: service.clone(),

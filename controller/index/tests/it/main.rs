@@ -6,5 +6,6 @@ mod hub;
 mod laws;
 mod moves;
 mod objects;
+mod observed;
 mod reach;
 mod selection;
