@@ -48,15 +48,17 @@ pub struct LedgerConfig {
     pub owner: String,
     /// How histograms are kept; reports of another layout are re-cut, counted.
     pub layout: Layout,
-    /// Policies follow that decide the layout ([`LedgerHandle::set_layout`]): a ledger that goes on keeps its own until
-    /// then, since what was joined cannot be taken apart again.
-    pub layout_follows: bool,
+    /// Policies follow that decide the layout and `by_service` ([`LedgerHandle::configure`]): a ledger that goes on keeps
+    /// its own until then, since what was joined cannot be taken apart again, nor what was dropped be had back.
+    pub policies_follow: bool,
     /// Series at most; further ones are counted in one overflow series.
     pub max_series: usize,
     /// A series of a target that is gone is dropped after this long without a change.
     pub series_expiry: Duration,
-    /// `kong_upstream_latency_ms` as well: value of its `dataplane_url` label per gateway.
-    pub kong: Option<DataplaneUrls>,
+    /// Also keep totals per gateway and Service, for `kong_upstream_latency_ms`.
+    pub by_service: bool,
+    /// What `kong_upstream_latency_ms` shows of them.
+    pub kong: DataplaneUrls,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
 }
@@ -205,10 +207,13 @@ impl LedgerHandle {
         durability.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps histograms by another layout from now on; those that are there are converted.
-    pub fn set_layout(&self, layout: Layout) {
+    /// Keeps histograms by another layout from now on, those that are there are converted; and totals per gateway and
+    /// Service, or not.
+    pub fn configure(&self, layout: Layout, by_service: bool) {
         // A thread that has ended keeps nothing any more.
-        let _ = self.queue.control(Command::Layout(layout));
+        let _ = self
+            .queue
+            .control(Command::Configure { layout, by_service });
     }
 
     /// Forgets what is due now, instead of within ten seconds; for tests with a clock of their own.

@@ -6,7 +6,7 @@
 pub(crate) mod answer;
 
 use gaugeway_aggregate::{Reading, Sample, Standings, Unknown, Window};
-use gaugeway_index::{Matches, Seen};
+use gaugeway_index::{Matches, Seen, WhenIdle};
 use gaugeway_wire::UnixNanos;
 
 use crate::{
@@ -55,6 +55,8 @@ pub(crate) struct ReadingOf {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) reading: Result<Reading, Unknown>,
+    /// What its latency is without requests.
+    pub(crate) when_idle: WhenIdle,
 }
 
 /// An object that is to be read.
@@ -82,7 +84,7 @@ impl Live {
     ) -> Result<ServiceList, NoAnswer> {
         let readings = self.read_services(namespace, &|_| true, window).await?;
         let services = readings.objects.into_iter().map(|of| Service {
-            signals: Signals::of(&of.reading),
+            signals: Signals::of(&of.reading, of.when_idle),
             namespace: of.namespace,
             name: of.name,
         });
@@ -195,6 +197,7 @@ impl Live {
         let judge = Judge::new(&recent, window);
         let objects = asked.into_iter().map(|asked| ReadingOf {
             reading: judge.read(&asked),
+            when_idle: asked.seen.when_idle,
             namespace: asked.namespace,
             name: asked.name,
         });
@@ -229,11 +232,11 @@ impl Live {
         let recent = self.ask(wanted, Window::ALL.to_vec()).await?;
         let windows = Window::ALL.map(|window| {
             let reading = Judge::new(&recent, window).read(&own);
-            (window.as_str(), Signals::of(&reading))
+            (window.as_str(), Signals::of(&reading, seen.when_idle))
         });
         let judge = Judge::new(&recent, window);
         let pods = pods.into_iter().map(|asked| PodOf {
-            signals: Signals::of(&judge.read(&asked)),
+            signals: Signals::of(&judge.read(&asked), seen.when_idle),
             name: asked.name,
         });
         let gateways = seen.reached_by.iter().map(|gateway| GatewayOf {
@@ -346,14 +349,14 @@ impl Asked {
 }
 
 impl Signals {
-    fn of(reading: &Result<Reading, Unknown>) -> Self {
+    fn of(reading: &Result<Reading, Unknown>, when_idle: WhenIdle) -> Self {
         match reading {
-            Ok(reading) => Self::known(reading),
+            Ok(reading) => Self::known(reading, when_idle),
             Err(unknown) => Self::unknown(unknown),
         }
     }
 
-    fn known(reading: &Reading) -> Self {
+    fn known(reading: &Reading, when_idle: WhenIdle) -> Self {
         let idle = reading.counts().requests_total() == 0;
         let quantile = |q| reading.quantile_seconds(q);
         let latency = reading.average_seconds().map(|average| Latency {
@@ -369,7 +372,7 @@ impl Signals {
             requests_per_second: Some(reading.requests_per_second()),
             concurrency: Some(reading.concurrency()),
             error_ratio: Some(reading.error_ratio().unwrap_or(0.0)),
-            latency_seconds: latency,
+            latency_seconds: latency.or((idle && when_idle == WhenIdle::Zero).then(Latency::zero)),
         }
     }
 }
@@ -378,5 +381,27 @@ fn pod(namespace: &str, name: &str) -> Wanted {
     Wanted::Pod {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gaugeway_wire::Policy;
+
+    use super::*;
+
+    #[test]
+    fn an_idle_object_has_the_latency_that_its_policy_wants() {
+        let idle = Ok(Sample::empty(Window::Seconds60, true).read(&Policy::default().layout()));
+        let zero = Signals::of(&idle, WhenIdle::Zero);
+        assert_eq!(zero.state, State::Idle);
+        assert!(
+            zero.latency_seconds
+                .is_some_and(|l| l.average == 0.0 && l.p99 == Some(0.0))
+        );
+        let absent = Signals::of(&idle, WhenIdle::Absent);
+        assert_eq!(absent.state, State::Idle);
+        assert!(absent.latency_seconds.is_none());
+        assert_eq!(absent.requests_per_second, Some(0.0));
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Recorders {
     pub(crate) default: RecordingPolicy,
     pub(crate) mapping: MappingHandle,
     pub(crate) ledger: LedgerHandle,
+    /// Whether `kong_upstream_latency_ms` is shown where no policy says.
+    pub(crate) kong_metric: bool,
 }
 
 /// See the module's documentation.
@@ -59,6 +61,7 @@ pub(crate) struct Keeper {
 #[derive(PartialEq, Eq)]
 struct InForce {
     layout: Layout,
+    by_service: bool,
     others: RecordingPolicy,
     gateways: BTreeMap<GatewayName, RecordingPolicy>,
 }
@@ -139,6 +142,7 @@ impl Keeper {
     async fn enforce(&mut self, judged: &Judged) -> Result<(), MappingStopped> {
         let wanted = InForce {
             layout: judged.layouts.common.clone(),
+            by_service: self.recorders.kong_metric || judged.asks_for_kong(),
             others: judged.others.clone(),
             gateways: judged.recorded.clone(),
         };
@@ -149,7 +153,7 @@ impl Keeper {
             mapping, ledger, ..
         } = &self.recorders;
         // Before the filters: what they report is then kept as they report it.
-        ledger.set_layout(wanted.layout.clone());
+        ledger.configure(wanted.layout.clone(), wanted.by_service);
         mapping
             .set_policies(wanted.others.clone(), wanted.gateways.clone())
             .await?;

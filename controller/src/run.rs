@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use axum::Router;
 use gaugeway_aggregate::DataplaneUrls;
-use gaugeway_wire::{GatewayName, UnixNanos};
+use gaugeway_wire::UnixNanos;
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
@@ -95,6 +95,7 @@ impl Controller {
             default: config.recording.clone(),
             mapping: mapping.clone(),
             ledger: ledger.clone(),
+            kong_metric: config.kong_metric,
         };
         let source = start_source(&config.source, feed, recorders, &telemetry).await?;
         let modules = Modules::new(config.filter_modules);
@@ -236,12 +237,11 @@ async fn start_ledger(
         state_dir: config.state_dir.clone(),
         owner: SOLE_OWNER.to_owned(),
         layout: config.recording.wire.layout(),
-        layout_follows: matches!(config.source, Source::Kubernetes(_)),
+        policies_follow: matches!(config.source, Source::Kubernetes(_)),
         max_series: config.series.max,
         series_expiry: config.series.expiry,
-        kong: config
-            .kong_metric
-            .then(|| DataplaneUrls(Arc::new(kong_url))),
+        by_service: config.kong_metric,
+        kong: kong_urls(mapping, config.kong_metric),
         clock: Arc::new(wall_clock),
     };
     let (objects, telemetry) = (Arc::new(mapping.objects()), Arc::clone(telemetry));
@@ -249,9 +249,14 @@ async fn start_ledger(
     Ok(started.await??)
 }
 
-/// What stands in `dataplane_url`: Kong's operator puts the data plane's address there, we the gateway.
-fn kong_url(gateway: &GatewayName) -> String {
-    gateway.as_str().to_owned()
+/// What stands in `dataplane_url`, for Services whose policy wants `kong_upstream_latency_ms`: Kong's operator puts the
+/// data plane's address there, we the gateway.
+fn kong_urls(mapping: &MappingHandle, default: bool) -> DataplaneUrls {
+    let objects = mapping.objects();
+    DataplaneUrls(Arc::new(move |gateway, namespace, service| {
+        let told = objects.kong_compatible(gateway, namespace, service);
+        told.unwrap_or(default).then(|| gateway.as_str().to_owned())
+    }))
 }
 
 /// Zero before 1970.

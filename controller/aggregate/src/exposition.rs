@@ -68,10 +68,13 @@ impl View {
     }
 }
 
-/// Asks for `kong_upstream_latency_ms` as well: gives the value of its `dataplane_url` label for a gateway.
-/// Shows totals only if the configuration keeps them ([`crate::Config::by_service`]).
+/// Asks for `kong_upstream_latency_ms` as well: gives the value of its `dataplane_url` label for a gateway's Service
+/// (namespace, name), or `None` for one that is not shown. Shows totals only if the configuration keeps them
+/// ([`crate::Config::by_service`]).
 #[derive(Clone)]
-pub struct DataplaneUrls(pub Arc<dyn Fn(&GatewayName) -> String + Send + Sync>);
+pub struct DataplaneUrls(pub Arc<UrlOf>);
+
+type UrlOf = dyn Fn(&GatewayName, &str, &str) -> Option<String> + Send + Sync;
 
 impl fmt::Debug for DataplaneUrls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,4 +32,5 @@ pub use moment::Moment;
 pub use object::{Kind, Object, ObjectId, Scope};
 pub use policy::{
     Dimension, Dimensions, ObjectLabels, RecordingPolicy, Rule, ServiceSelector, Services, Shown,
+    Terms, WhenIdle,
 };

@@ -181,6 +181,38 @@ pub struct Rule {
     pub services: ServiceSelector,
     /// What is shown.
     pub shown: Shown,
+    /// What else holds for them.
+    pub terms: Terms,
+}
+
+/// What holds for some Services, beside what their targets show. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// The latency of one without requests.
+    pub when_idle: WhenIdle,
+    /// Whether `kong_upstream_latency_ms` is shown; `None` leaves the default.
+    pub kong_compatible: Option<bool>,
+}
+
+/// The latency of an object that is known to have had no requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WhenIdle {
+    /// 0.
+    #[default]
+    Zero,
+    /// None.
+    Absent,
+}
+
+impl WhenIdle {
+    /// Of something that both hold for: no number where one says so.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Zero, Self::Zero) => Self::Zero,
+            _ => Self::Absent,
+        }
+    }
 }
 
 /// Selects Services by what it has; every part must fit, absent ones fit everything.
@@ -242,6 +274,15 @@ impl RecordingPolicy {
                 rule.map(|r| &r.shown)
             }
         }
+    }
+
+    /// What else holds for a Service; the default where it is not recorded.
+    pub(crate) fn terms(&self, service: &ObjectName, labels: Option<&LabelSet>) -> Terms {
+        let rule = match &self.services {
+            Services::Every(_) => None,
+            Services::First(rules) => rules.iter().find(|r| r.services.selects(service, labels)),
+        };
+        rule.map(|rule| rule.terms.clone()).unwrap_or_default()
     }
 
     /// Whether it can make a target of that Service with these labels.

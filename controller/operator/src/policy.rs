@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gaugeway_wire::{ClassicBounds, Nanos, Schema};
 
 use crate::{
-    crd::{Dimension, LatencyPolicy, LatencyPolicySpec},
+    crd::{Dimension, LatencyPolicy, LatencyPolicySpec, WhenIdle},
     duration,
     target::Target,
 };
@@ -49,6 +49,10 @@ pub struct Policy {
     pub dimensions: BTreeSet<Dimension>,
     /// Labels of objects that its series show.
     pub object_labels: Vec<String>,
+    /// The latency of its Services without requests.
+    pub when_idle: WhenIdle,
+    /// Whether `kong_upstream_latency_ms` is shown for its Services; `None` leaves the default.
+    pub kong_compatible: Option<bool>,
     /// What holds for a whole gateway.
     pub settings: Settings,
 }
@@ -102,6 +106,8 @@ impl Policy {
             labels: selector.match_labels.unwrap_or_default(),
             dimensions: spec.dimensions.iter().copied().collect(),
             object_labels: spec.labels.clone(),
+            when_idle: spec.when_idle,
+            kong_compatible: spec.kong_compatible,
             settings: settings(spec, &mut problems),
             id,
         };

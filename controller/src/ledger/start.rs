@@ -146,8 +146,9 @@ fn go_on(
     let mut durable = Durable::go_on(dir, disk, identity, &found);
     let mut aggregate = found.aggregate;
     let mut told = Config::from(config);
-    if config.layout_follows {
+    if config.policies_follow {
         told.layout = aggregate.config().layout.clone();
+        told.by_service |= aggregate.config().by_service;
     }
     if told != *aggregate.config() {
         let (mut record, mut framed) = (Vec::new(), Vec::new());
@@ -189,7 +190,7 @@ impl From<&LedgerConfig> for Config {
             layout: config.layout.clone(),
             max_series: config.max_series,
             series_expiry: Nanos(u64::try_from(expiry).unwrap_or(u64::MAX)),
-            by_service: config.kong.is_some(),
+            by_service: config.by_service,
         }
     }
 }

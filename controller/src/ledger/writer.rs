@@ -64,7 +64,10 @@ pub(super) enum Command {
         change: ChangeNumber,
         permit: Permit,
     },
-    Layout(Layout),
+    Configure {
+        layout: Layout,
+        by_service: bool,
+    },
     Sweep(Reply<()>),
     Stop(Reply<()>),
 }
@@ -76,7 +79,7 @@ pub(super) struct Writer {
     objects: Arc<dyn Objects>,
     telemetry: Arc<Telemetry>,
     durability: Arc<Mutex<Durability>>,
-    kong: Option<DataplaneUrls>,
+    kong: DataplaneUrls,
     clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
     /// One record, and the batch's frames.
     record: Vec<u8>,
@@ -200,8 +203,8 @@ impl Writer {
                 self.delivered(&scraper, change);
                 [Some(permit), None]
             }
-            Command::Layout(layout) => {
-                self.set_layout(layout);
+            Command::Configure { layout, by_service } => {
+                self.configure(layout, by_service);
                 [None, None]
             }
             Command::Sweep(reply) => {
@@ -315,7 +318,11 @@ impl Writer {
         Scrape {
             snapshot,
             view,
-            kong: self.kong.clone(),
+            kong: self
+                .aggregate
+                .config()
+                .by_service
+                .then(|| self.kong.clone()),
         }
     }
 
@@ -350,15 +357,16 @@ impl Writer {
     }
 
     /// Puts the record into the batch's frames.
-    fn set_layout(&mut self, layout: Layout) {
+    fn configure(&mut self, layout: Layout, by_service: bool) {
         let held = self.aggregate.config();
-        if held.layout == layout {
-            return;
-        }
         let config = gaugeway_aggregate::Config {
             layout,
+            by_service,
             ..held.clone()
         };
+        if *held == config {
+            return;
+        }
         journal::configured(&mut self.record, &config, (self.clock)());
         self.frame();
         self.aggregate.configure(config);

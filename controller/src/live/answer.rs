@@ -1,6 +1,7 @@
 //! The JSON API's answers. `docs/openapi.json` is generated from them.
 //!
-//! **Invariant**: what is not known is absent, never 0 and never null.
+//! **Invariant**: what is not known is absent, never 0 and never null. (An idle object is known: its latency is 0 unless its
+//! policy says otherwise.)
 
 use std::collections::BTreeMap;
 
@@ -113,7 +114,8 @@ pub(crate) struct Signals {
     /// Share of requests answered with 5xx or by no upstream at all; 0 when idle, absent when unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_ratio: Option<f64>,
-    /// Upstream latency; absent when there is no sample.
+    /// Upstream latency. Without requests 0, or absent if the policy says `whenIdle: Absent`; absent also when no request
+    /// had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_seconds: Option<Latency>,
 }
@@ -179,6 +181,19 @@ impl Signals {
             concurrency: None,
             error_ratio: None,
             latency_seconds: None,
+        }
+    }
+}
+
+impl Latency {
+    /// Of an idle object whose policy wants a number.
+    pub(super) const fn zero() -> Self {
+        Self {
+            average: 0.0,
+            p50: Some(0.0),
+            p90: Some(0.0),
+            p95: Some(0.0),
+            p99: Some(0.0),
         }
     }
 }

@@ -48,6 +48,16 @@ impl Objects {
         self.index().selections(gateway, rules)
     }
 
+    /// Whether `kong_upstream_latency_ms` is shown for a gateway's Service; `None` where no policy says.
+    pub(crate) fn kong_compatible(
+        &self,
+        gateway: &GatewayName,
+        namespace: &str,
+        name: &str,
+    ) -> Option<bool> {
+        self.index().kong_compatible(gateway, namespace, name)
+    }
+
     /// What is known of a Service; `None` when there is none of that name.
     pub(crate) fn observed(&self, namespace: &str, name: &str) -> Option<Observed> {
         self.index().observed(namespace, name)

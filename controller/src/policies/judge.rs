@@ -6,7 +6,8 @@ use std::{
 };
 
 use gaugeway_index::{
-    Dimensions, ObjectLabels, RecordingPolicy, Rule, ServiceSelector, Services, Shown,
+    Dimensions, ObjectLabels, RecordingPolicy, Rule, ServiceSelector, Services, Shown, Terms,
+    WhenIdle,
 };
 use gaugeway_operator::{
     Invalid, Known, Layouts, Policy, Verdict, crd, crd::LatencyPolicy, layouts, resolve, told,
@@ -30,6 +31,14 @@ pub(super) struct Judged {
     pub(super) recorded: BTreeMap<GatewayName, RecordingPolicy>,
     /// Of gateways without a policy.
     pub(super) others: RecordingPolicy,
+}
+
+impl Judged {
+    /// Whether a policy that is attached anywhere wants `kong_upstream_latency_ms`.
+    pub(super) fn asks_for_kong(&self) -> bool {
+        let mut rules = self.rules.values().flatten();
+        rules.any(|rule| rule.terms.kong_compatible == Some(true))
+    }
 }
 
 /// `classes` is `None` where they may not be read.
@@ -78,6 +87,7 @@ pub(super) fn judge(
                 labels: policy.labels.clone(),
             },
             shown: shown.get(*at)?.clone(),
+            terms: terms(policy),
         })
     };
     let rules: BTreeMap<GatewayName, Vec<Rule>> = attached
@@ -147,6 +157,16 @@ fn checked(object: &LatencyPolicy) -> Result<(Policy, Shown), Invalid> {
         object_labels: Arc::new(object_labels),
     };
     Ok((policy, shown))
+}
+
+fn terms(policy: &Policy) -> Terms {
+    Terms {
+        when_idle: match policy.when_idle {
+            crd::WhenIdle::Zero => WhenIdle::Zero,
+            crd::WhenIdle::Absent => WhenIdle::Absent,
+        },
+        kong_compatible: policy.kong_compatible,
+    }
 }
 
 fn dimensions(of: &BTreeSet<crd::Dimension>) -> Dimensions {

@@ -126,6 +126,41 @@ async fn the_oldest_wins_and_the_next_follows_it() {
 }
 
 #[tokio::test]
+async fn kongs_metric_is_shown_of_services_whose_policy_wants_it() {
+    story(async |cluster| {
+        shop(&cluster).await;
+        let ns = cluster.namespace.clone();
+        let edge = format!("{ns}/edge");
+        let mut with = only("cart");
+        with["kongCompatible"] = json!(true);
+        cluster.apply(&policy("with", "edge", &with)).await;
+        cluster
+            .apply(&policy("without", "edge", &only("pay")))
+            .await;
+        let stage = Stage::start(&cluster.kubeconfig).await;
+        for service in ["cart", "pay"] {
+            stage.report(&edge, &ns, service).await.unwrap();
+        }
+        let shown = async |service: &str| {
+            let labels = [("service", service), ("namespace", &ns)];
+            let name = "kong_upstream_latency_ms_count";
+            stage.metric(name, &labels).await.unwrap()
+        };
+        assert!((shown("cart").await - 1.0).abs() < 1e-9);
+        assert!(shown("pay").await.abs() < 1e-9);
+        cluster.delete("LatencyPolicy", "with").await;
+        until("it is shown no more", PATIENCE, || async {
+            ensure!(shown("cart").await.abs() < 1e-9);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        stage.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_comes_later_is_found() {
     story(async |cluster| {
         shop(&cluster).await;

@@ -15,7 +15,14 @@ use gaugeway_rig::{
     client::Request,
     wait::{PATIENCE, until},
 };
-use gaugeway_wire::{MappingRequest, Target, mapping::MappingAnswer, units::VmId};
+use gaugeway_wire::{
+    Label, MappingRequest, Nanos, Policy, ReportCall, Seq, Target, TargetDefinition, TargetKind,
+    UnixNanos, VmId,
+    histogram::{bucket_index, classic_position},
+    mapping::MappingAnswer,
+    report::{ReportWriter, SeriesCounts},
+    target::names,
+};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// A running controller.
@@ -127,6 +134,57 @@ impl Stage {
             owners.push(values.join(" "));
         }
         Ok(owners)
+    }
+
+    /// Reports a request of 3 ms to a Service.
+    pub(crate) async fn report(&self, gateway: &str, namespace: &str, service: &str) -> Result<()> {
+        let label = |(name, value): (&str, &str)| Label {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let labels = [(names::NAMESPACE, namespace), (names::SERVICE, service)];
+        let target = Target::try_new(TargetKind::Kubernetes, labels.map(label).into())?;
+        let layout = Policy::default().layout();
+        let took = Nanos::from_millis(3);
+        let from = UnixNanos(1_700_000_000_000_000_000);
+        let vm = VmId(
+            getrandom::u64()?
+                .to_be_bytes()
+                .repeat(2)
+                .try_into()
+                .unwrap(),
+        );
+        let mut writer = ReportWriter::new(Vec::new(), vm, Seq(1), from, &layout);
+        let written = writer.series(SeriesCounts {
+            target: target.fingerprint(),
+            route: "",
+            requests: [].into_iter(),
+            native: bucket_index(layout.schema, took)
+                .map(|at| (at, 1))
+                .into_iter(),
+            classic: [(classic_position(&layout.bounds, took), 1)].into_iter(),
+            zero_count: 0,
+            sum: took,
+            retries: 0,
+            aborted: 0,
+            latency_unknown: 0,
+            cancelled_wait: Nanos(0),
+        });
+        ensure!(written);
+        let report = writer.finish(from.plus(Nanos::from_millis(5000)));
+        let encoded = target.encode();
+        let definition = TargetDefinition {
+            fingerprint: target.fingerprint(),
+            target: &encoded,
+        };
+        let mut body = Vec::new();
+        ReportCall::encode(&report, [definition].into_iter(), None, &mut body);
+        let call = Request::post("/v1/report", body)
+            .header("content-type", "application/x-protobuf")
+            .header("x-gaugeway-gateway", gateway);
+        let answer = Client::unpooled(self.ports.filters).send(call).await?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        Ok(())
     }
 
     /// Waits until a key's owners are these.

@@ -64,8 +64,8 @@ pub(super) fn page() -> Result<String> {
         let _ = writeln!(out, "| `{}` | {kind} | {} |", family.name(), family.help());
     }
     out.push_str(
-        "\n`kong_upstream_latency_ms` is shown with `--kong-metric`, per Service, with the labels `namespace`, \
-         `service`, `kubernetes_apiversion`, `kubernetes_kind`, `kubernetes_name`, `kubernetes_namespace` and \
+        "\n`kong_upstream_latency_ms` is shown with `--kong-metric`, or where a policy says `kongCompatible: true`, per \
+         Service, with the labels `namespace`, `service`, `kubernetes_apiversion`, `kubernetes_kind`, `kubernetes_name`, `kubernetes_namespace` and \
          `dataplane_url` (here the gateway's name).\n\n",
     );
     labels(&mut out);

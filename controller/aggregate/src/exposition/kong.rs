@@ -94,10 +94,12 @@ impl Row {
 impl Names {
     fn of(target: &Target, urls: &DataplaneUrls) -> Option<Self> {
         let gateway = GatewayName::try_new(target.label(names::GATEWAY)?).ok()?;
+        let namespace = target.label(names::NAMESPACE)?;
+        let service = target.label(names::SERVICE)?;
         Some(Self {
-            dataplane_url: (urls.0)(&gateway).into(),
-            service: target.label(names::SERVICE)?.into(),
-            namespace: target.label(names::NAMESPACE)?.into(),
+            dataplane_url: (urls.0)(&gateway, namespace, service)?.into(),
+            service: service.into(),
+            namespace: namespace.into(),
         })
     }
 

@@ -191,7 +191,9 @@ pub(super) fn text_as(of: &mut Aggregate, view: View) -> String {
 }
 
 pub(super) fn urls() -> DataplaneUrls {
-    DataplaneUrls(Arc::new(|gateway| format!("http://{gateway}:8100")))
+    DataplaneUrls(Arc::new(|gateway, _, _| {
+        Some(format!("http://{gateway}:8100"))
+    }))
 }
 
 pub(super) fn exposed(of: &mut Aggregate, request: Request) -> Vec<u8> {

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::{Index, name_ref};
 use crate::{
     name::{NameRef, ObjectName},
+    policy::WhenIdle,
     text::{LabelSet, Text},
 };
 
@@ -18,6 +19,8 @@ pub struct Seen {
     pub reached_by: Vec<GatewayName>,
     /// Those of them whose policy selects it.
     pub selected_by: Vec<GatewayName>,
+    /// What its latency is without requests; absent where one of the policies says so.
+    pub when_idle: WhenIdle,
 }
 
 /// A Service as those see it that ask for its windows.
@@ -67,6 +70,7 @@ impl<'a> Labels<'a> {
 impl Seen {
     /// Also by whom the other is seen.
     fn join(&mut self, other: &Self) {
+        self.when_idle = self.when_idle.or(other.when_idle);
         for (mine, more) in [
             (&mut self.reached_by, &other.reached_by),
             (&mut self.selected_by, &other.selected_by),
@@ -177,6 +181,19 @@ impl Index {
         found
     }
 
+    /// Whether `kong_upstream_latency_ms` is shown for a gateway's Service; `None` where no policy says.
+    #[must_use]
+    pub fn kong_compatible(
+        &self,
+        gateway: &GatewayName,
+        namespace: &str,
+        name: &str,
+    ) -> Option<bool> {
+        let (name, record) = self.tables.services.find(name_ref(namespace, name))?;
+        let policy = self.policies.of(gateway.as_str());
+        policy.terms(name, Some(&record.labels)).kong_compatible
+    }
+
     /// A Pod's name as it is held.
     fn pod(&self, namespace: &str, name: &str) -> Option<&ObjectName> {
         self.tables.pods.find(name_ref(namespace, name))
@@ -192,6 +209,8 @@ impl Index {
             let policy = self.policies.of(gateway);
             if policy.shown(name, Some(&record.labels)).is_some() {
                 seen.selected_by.push(named.clone());
+                let terms = policy.terms(name, Some(&record.labels));
+                seen.when_idle = seen.when_idle.or(terms.when_idle);
             }
             seen.reached_by.push(named);
         }

@@ -2,7 +2,7 @@
 
 use gaugeway_index::{
     Dimension, Dimensions, Index, ObjectLabels, RecordingPolicy, Rule, Selection, ServiceSelector,
-    Services, Shown,
+    Services, Shown, Terms, WhenIdle,
 };
 use gaugeway_wire::{Target, TargetKind};
 
@@ -31,6 +31,7 @@ fn rule(services: ServiceSelector, dimensions: Dimensions) -> Rule {
             dimensions,
             object_labels,
         },
+        terms: Terms::default(),
     }
 }
 
@@ -160,4 +161,33 @@ fn what_no_gateway_makes_any_more_is_not_live() {
     assert!(index.set_policy(&gateway(EDGE), None));
     assert!(index.is_live(&target));
     assert_eq!(index.gateways_with_policies().count(), 0);
+}
+
+#[test]
+fn what_holds_for_a_service_is_what_the_rule_in_force_says() {
+    let with = |names: &[&str], terms: Terms| Rule {
+        terms,
+        ..rule(named(names), Dimensions::NONE)
+    };
+    let absent = Terms {
+        when_idle: WhenIdle::Absent,
+        kong_compatible: Some(true),
+    };
+    let silent = Terms {
+        kong_compatible: Some(false),
+        ..Terms::default()
+    };
+    let mut index = shop();
+    let policy = recorded(vec![
+        with(&["cart"], absent),
+        with(&["cart", "pay"], silent),
+    ]);
+    index.set_policy(&gateway(EDGE), Some(policy));
+    let idle = |name| index.observed("shop", name).unwrap().seen.when_idle;
+    let kong = |name| index.kong_compatible(&gateway(EDGE), "shop", name);
+    assert_eq!((idle("cart"), kong("cart")), (WhenIdle::Absent, Some(true)));
+    assert_eq!((idle("pay"), kong("pay")), (WhenIdle::Zero, Some(false)));
+    assert_eq!((idle("stock"), kong("stock")), (WhenIdle::Zero, None));
+    let elsewhere = index.kong_compatible(&gateway("shop/other"), "shop", "cart");
+    assert_eq!(elsewhere, None);
 }

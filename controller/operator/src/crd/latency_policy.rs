@@ -84,6 +84,13 @@ pub struct LatencyPolicySpec {
         "duration(self) >= duration('1s') && duration(self) <= duration('1h')"
     ).message("a report interval is from 1s to 1h"))]
     pub report_interval: Option<String>,
+    /// What a Service without requests answers as latency to whoever asks for its windows: 0, or nothing. Its rate,
+    /// concurrency and error ratio are 0 either way; an object that nothing is known of never has a number.
+    #[serde(default, skip_serializing_if = "WhenIdle::is_default")]
+    pub when_idle: WhenIdle,
+    /// Also show `kong_upstream_latency_ms` for its Services; as the controller's `--kong-metric` says if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kong_compatible: Option<bool>,
 }
 
 /// One thing that a policy is attached to.
@@ -155,6 +162,22 @@ pub enum Dimension {
     Gateway,
     /// The route's name, for all Services of the gateway if its oldest policy asks for it.
     Route,
+}
+
+/// The latency of a Service that nobody asked anything of.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhenIdle {
+    /// 0: an autoscaler scales down.
+    #[default]
+    Zero,
+    /// None: an autoscaler leaves the size as it is.
+    Absent,
+}
+
+impl WhenIdle {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How latency is kept.

@@ -27,6 +27,7 @@ fn what_is_right_is_taken() {
         json!({"targetRefs": [gateway("a"), gateway("b")]}),
         with(&json!({"reportInterval": "1s"})),
         with(&json!({"reportInterval": "1h"})),
+        with(&json!({"whenIdle": "Absent", "kongCompatible": true})),
         with(&json!({"histogram": {"schema": 5, "classicBuckets": ["2500us", "40ms", "1m30s"]}})),
         with(
             &json!({"serviceSelector": {"matchNames": [{"name": "cart"}], "matchLabels": {"tier": "web"}}}),

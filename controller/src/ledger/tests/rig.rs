@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaugeway_aggregate::{Aggregate, Exposition, Liveness, Reach, Request};
+use gaugeway_aggregate::{Aggregate, DataplaneUrls, Exposition, Liveness, Reach, Request};
 use gaugeway_wire::{
     CodeClass, Fingerprint, GatewayName, Generation, Label, Layout, Nanos, Outcome, Policy,
     ReportCall, RequestClass, Seq, Target, TargetDefinition, TargetKind, UnixNanos, VmId,
@@ -91,10 +91,11 @@ pub(super) fn config(dir: Option<&Path>, world: &Arc<World>) -> LedgerConfig {
         state_dir: dir.map(Path::to_owned),
         owner: "test".into(),
         layout: Policy::default().layout(),
-        layout_follows: false,
+        policies_follow: false,
         max_series: 1000,
         series_expiry: Duration::from_secs(300),
-        kong: None,
+        by_service: false,
+        kong: DataplaneUrls(Arc::new(|_, _, _| None)),
         clock: Arc::new(move || world.now()),
     }
 }
