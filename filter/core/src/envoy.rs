@@ -196,9 +196,19 @@ impl Found {
     }
 }
 
+/// The key of where a request went. `None` when it went nowhere.
 fn locate_address(host: &mut impl Attributes, recorder: &mut Recorder) -> Option<KeyId> {
     let address = host.address()?;
-    Some(recorder.locate(Key::Address(address)))
+    if names_endpoint(address) {
+        return Some(recorder.locate(Key::Address(address)));
+    }
+    Some(recorder.locate(Key::Cluster(host.cluster().unwrap_or_default())))
+}
+
+/// Whether an address can be an endpoint's of a Service. Unix sockets (`/path`, `@name`) and internal listeners without
+/// an endpoint behind them (`envoy://name/`) cannot: only their cluster says what they are.
+fn names_endpoint(address: &[u8]) -> bool {
+    !matches!(address, [b'/' | b'@', ..] | [.., b'/'])
 }
 
 /// Whether a response may be the gateway's own, so that its flags must be read. The gateway's own replies for an
@@ -414,6 +424,31 @@ mod tests {
             world.end(context, at_end);
             world.run(10 * SECOND);
             assert_eq!(world.controller.service("s0").aborted, aborted);
+        }
+    }
+
+    #[test]
+    fn addresses_of_no_endpoint_count_by_cluster() {
+        for (address, service) in [
+            ("/run/app.sock", "s1"),
+            ("/run/app-1", "s1"),
+            ("@app", "s1"),
+            ("envoy://inner/", "s1"),
+            (ADDRESS, "s0"),
+        ] {
+            let facts = Facts {
+                address: Some(address.to_owned()),
+                ..ok(ADDRESS)
+            };
+            let response = Some((Outcome::Response, CodeClass::Success, service));
+            assert_eq!(with_headers(&facts, false), response, "{address}");
+            let gone = Facts {
+                code: None,
+                flags: 1 << 14,
+                ..facts
+            };
+            let cancelled = Some((Outcome::Cancelled, CodeClass::None, service));
+            assert_eq!(without_headers(&gone), cancelled, "{address}");
         }
     }
 
