@@ -1,8 +1,9 @@
 //! The little JSON that a configuration needs, read member by member.
 //!
-//! Not `serde_json`: its reading of these three small objects is a tenth of the module. Strict where JSON is, with two
+//! Not `serde_json`: its reading of these three small objects is a tenth of the module. Strict where JSON is, with three
 //! exceptions for hosts that write configurations anew: a number may be written with a point or an exponent as long as it
-//! is whole (Kong's Lua writes large ones so), and `null` is as good as absent. Nesting is bounded.
+//! is whole (Kong's Lua writes large ones so), an empty list may be written as an empty object (Lua has one kind of
+//! table), and `null` is as good as absent. Nesting is bounded.
 
 /// Objects and arrays within each other.
 const DEPTH: u32 = 32;
@@ -98,6 +99,9 @@ impl<'a> Reader<'a> {
 
     /// Lets `item` read each value.
     pub(super) fn array(&mut self, item: &mut dyn FnMut(&mut Self) -> Read<()>) -> Read<()> {
+        if self.peek() == Some(b'{') {
+            return self.items(b'{', b'}', "a list", &mut |reader| reader.refuse("a list"));
+        }
         self.items(b'[', b']', "a list", item)
     }
 
@@ -366,6 +370,25 @@ mod tests {
     fn what_is_wrong_is_told_with_its_place() {
         let error = reads("{\"a\" 1}", Reader::skip).unwrap_err();
         assert_eq!((error.wanted, error.at), ("a colon", 5));
+    }
+
+    #[test]
+    fn an_empty_list_may_be_an_empty_object() {
+        let list = |text: &str| {
+            let mut items = Vec::new();
+            reads(text, |reader| {
+                reader.array(&mut |reader| {
+                    items.push(reader.number()?);
+                    Ok(())
+                })
+            })
+            .map(|()| items)
+        };
+        assert_eq!(list("[1, 2]"), Ok(vec![1, 2]));
+        assert_eq!(list("[]"), Ok(vec![]));
+        assert_eq!(list(" { } "), Ok(vec![]));
+        assert_eq!(list(r#"{"1":1}"#).unwrap_err().wanted, "a list");
+        assert_eq!(list("1").unwrap_err().wanted, "a list");
     }
 
     fn json() -> impl Strategy<Value = Value> {
