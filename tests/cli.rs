@@ -50,7 +50,7 @@ fn every_command_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_2_and_says_what_it_should_be() {
-    let wrong: [(&[&str], &str); 7] = [
+    let wrong: [(&[&str], &str); 8] = [
         (&[], "Usage:"),
         (&["controller", "--manifests", "m"], "--insecure-no-token"),
         (
@@ -85,6 +85,17 @@ fn a_wrong_command_line_is_2_and_says_what_it_should_be() {
                 "2s,1s",
             ],
             "increasing",
+        ),
+        (
+            &[
+                "controller",
+                "--manifests",
+                "m",
+                "--insecure-no-token",
+                "--max-series",
+                "0",
+            ],
+            "from 1",
         ),
         (&["filter"], "--sha256"),
         (

@@ -212,7 +212,8 @@ struct SeriesFlags {
         long,
         env = "GAUGEWAY_MAX_SERIES",
         default_value_t = 50_000,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = values::max_series
     )]
     max_series: usize,
     /// How long a series stays after its Service or Pod is gone (it is shown at least twice after its last change).

@@ -7,6 +7,8 @@ use gaugeway_wire::{ClassicBounds, Nanos, Schema, limits::REPORT_INTERVAL_MS};
 
 /// Digits of a time that are read, on either side of its point.
 const DIGITS: usize = 12;
+/// Series at most, whatever is asked for: some 20 GB.
+const MOST_SERIES: usize = 10_000_000;
 
 /// [`ClassicBounds::default`] as it is written on the command line.
 pub(super) const DEFAULT_BOUNDS: &str =
@@ -97,6 +99,16 @@ pub(super) fn series_expiry(text: &str) -> Result<Duration, String> {
         Duration::from_secs(1),
         Duration::from_secs(7 * 86_400),
     )
+}
+
+/// Series that are kept.
+pub(super) fn max_series(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=MOST_SERIES).contains(count))
+        .ok_or_else(|| {
+            format!("must be from 1 to {MOST_SERIES}; without series nothing is told apart")
+        })
 }
 
 /// Bounds of classic buckets.
