@@ -154,7 +154,11 @@ impl<R: Clone + Default> Roots<R> {
 
     /// A request comes to a root: its agent, and what the host keeps of it.
     pub(crate) fn enter(&mut self, context: ContextId) -> Option<(AgentId, R)> {
-        let root = self.roots.get_mut(&context)?;
+        let Some(root) = self.roots.get_mut(&context) else {
+            // More roots than [`ROOTS`] are in use.
+            self.counters.bump(FilterCounter::Unrecorded);
+            return None;
+        };
         root.used = self.last_number;
         Some((root.agent?, root.own.clone()))
     }

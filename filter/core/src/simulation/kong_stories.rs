@@ -677,3 +677,21 @@ fn a_root_in_use_outlives_thousands_of_changes_of_another() {
     report(&mut world);
     assert_eq!(world.controller.service("s0").requests(), 50);
 }
+
+#[test]
+fn requests_of_a_root_that_had_no_room_are_counted_as_unrecorded() {
+    let mut world = owned();
+    let first = world.roots[0].context;
+    for _ in 0..5_000 {
+        let context = world.add_root(CONFIG);
+        let _ = world.instance.on_tick(context, &mut world.host);
+    }
+    let told = Told::ok(A, 1);
+    let open = world.start_at(first, &told);
+    world.headers(open, &told);
+    world.delete(open);
+    world.request(A, 1);
+    report(&mut world);
+    assert_eq!(world.controller.requests(), 1);
+    assert_eq!(world.controller.counters["unrecorded"], 1);
+}
