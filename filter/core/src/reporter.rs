@@ -36,6 +36,8 @@ const BUDGET: Nanos = Nanos(500_000);
 const HEARTBEAT: Nanos = Nanos::from_millis(60_000);
 /// Between rounds while the mapping has more to say than one answer holds.
 const MORE_PACE: Nanos = Nanos::from_millis(1_000);
+/// Between rounds that changed configurations bring forward.
+const CHANGE_PACE: Nanos = Nanos::from_millis(5_000);
 /// Between calls that bring nothing but definitions.
 const DEFINITION_PACE: Nanos = Nanos::from_millis(1_000);
 
@@ -110,6 +112,12 @@ impl Reporter {
     pub(crate) fn set_interval(&mut self, interval: Nanos, now: Instant) {
         self.interval = interval;
         self.next_round = self.next_round.map(|next| next.min(now.plus(interval)));
+    }
+
+    /// Brings the next round forward: what was counted may not be there much longer.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        let earliest = now.max(self.last_round.plus(CHANGE_PACE));
+        self.next_round = self.next_round.map(|next| next.min(earliest));
     }
 
     /// Whether nothing is left to tell.

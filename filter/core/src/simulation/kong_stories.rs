@@ -695,3 +695,30 @@ fn requests_of_a_root_that_had_no_room_are_counted_as_unrecorded() {
     assert_eq!(world.controller.requests(), 1);
     assert_eq!(world.controller.counters["unrecorded"], 1);
 }
+
+/// WasmX gives a worker's instance up, all that it has counted included, some time after a configuration was replaced.
+#[test]
+fn a_changed_configuration_lets_nothing_old_wait_for_the_next_round() {
+    let mut world = owned();
+    world.request(A, 1);
+    world.run_seconds(60);
+    for round in 1..=5 {
+        world.request(A, 1);
+        world.add_root(CONFIG);
+        world.run_seconds(6);
+        assert_eq!(world.controller.service("s0").requests(), 1 + round);
+    }
+    world.trap(CONFIG);
+    world.request(A, 1);
+    report(&mut world);
+    assert_eq!(world.controller.requests(), 7);
+    // However often configurations change: calls are dear.
+    let before = world.controller.reports;
+    for _ in 0..60 {
+        world.request(A, 1);
+        world.add_root(CONFIG);
+        world.run_seconds(1);
+    }
+    let made = world.controller.reports - before;
+    assert!((10..=13).contains(&made), "{made} in 60 s");
+}
