@@ -13,6 +13,8 @@
 //!   request headers: at the Kong service if that had to be known, else at the identity that the filter's
 //!   configuration gives. It is a `timeout` (with the time waited) when it took as long as the configuration says that
 //!   time-outs do, else a `reset`. Its code is one of 5xx.
+//! - WasmX makes an instance anew after a trap, and whenever a configuration that was replaced is collected. A request
+//!   under way then is counted at its response headers, as if it had just begun; without such it is not.
 //! - A request that had no target reaches the log without request headers and is not counted; nor is what Kong or a
 //!   plugin answered without an upstream.
 //!
@@ -143,7 +145,8 @@ impl Names for Known<'_> {
     }
 }
 
-/// One request's state. A request whose request-headers callback never came stays `New` and is not counted.
+/// One request's state. A request whose request-headers callback never came stays `New`; it is counted only if an
+/// upstream's response headers come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stream {
     /// Nothing seen.
@@ -193,8 +196,15 @@ impl Stream {
         recorder: &mut Recorder,
         known: Known<'_>,
     ) -> bool {
-        let Self::Started(start) = *self else {
-            return true;
+        let start = match *self {
+            Self::Started(start) => start,
+            // The instance that saw the request's headers is gone; nginx tells all the same how long its tries took.
+            Self::New => Start {
+                at: host.now(),
+                service: NameId::NONE,
+                route: NameId::NONE,
+            },
+            Self::Open(..) | Self::Done => return true,
         };
         *self = Self::Done;
         let Some(place) = count_tries(start.at, Moment::Headers, host, recorder, known) else {

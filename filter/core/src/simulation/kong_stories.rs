@@ -722,3 +722,25 @@ fn a_changed_configuration_lets_nothing_old_wait_for_the_next_round() {
     let made = world.controller.reports - before;
     assert!((10..=13).contains(&made), "{made} in 60 s");
 }
+
+#[test]
+fn a_request_outlives_its_instance() {
+    let mut world = owned();
+    let told = Told::ok(A, 44);
+    let (waiting, answered) = (world.start(&told), world.start(&told));
+    world.headers(answered, &told);
+    world.trap(CONFIG);
+    let root = world.roots[0].context;
+    for context in [waiting, answered] {
+        world.instance.on_context_create(context, Some(root));
+    }
+    world.headers(waiting, &told);
+    for context in [waiting, answered] {
+        world.log(context, &told);
+        world.delete(context);
+    }
+    report(&mut world);
+    let s0 = world.controller.service("s0");
+    assert_eq!((s0.samples, s0.sum, s0.aborted), (1, 44 * MS, 0));
+    assert_eq!(world.controller.requests(), 1);
+}
