@@ -143,6 +143,41 @@ fn after_a_trap_the_instance_starts_clean_and_ticks_that_come_twice_do_nothing()
 }
 
 #[test]
+fn a_collected_plan_loses_what_came_after_the_last_report_and_no_more() {
+    let mut sim = sim();
+    let target = own(&mut sim, 1);
+    sim.exchange(&to(1).shared());
+    sim.advance(MS(60_000));
+    let mut sent = 1;
+    let configuration = identified(&sim.controller, SERVICE);
+    for round in 0..4 {
+        // Counted by the old instance, reported since the configuration changes.
+        sim.exchange(&to(1).shared());
+        sim.configure("main", &configuration);
+        sim.advance(MS(6_000));
+        // Its instance goes while it is under way.
+        sim.send(0, &to(1).wait(MS(100)).shared());
+        sim.collect_plan(0);
+        sim.advance(MS(200));
+        if round % 2 == 0 {
+            sim.advance(MS(60_000));
+        }
+        sim.exchange(&to(1).shared());
+        sim.advance(MS(60_000));
+        sent += 3;
+        assert_eq!(reported(&sim, target), sent, "round {round}");
+    }
+    assert_eq!(sim.controller.violations, Vec::<String>::new());
+    assert_eq!(sim.controller.vms().len(), 5);
+    // What was not reported yet is what is lost.
+    sim.exchange(&to(1).shared());
+    sim.collect_plan(0);
+    sim.exchange(&to(1).shared());
+    sim.advance(MS(60_000));
+    assert_eq!(reported(&sim, target), sent + 1);
+}
+
+#[test]
 fn a_controller_that_is_away_for_long_costs_patience_not_counts() {
     let mut sim = sim();
     own(&mut sim, 1);

@@ -191,7 +191,9 @@ impl Sim {
 
     /// A worker's VM is gone, as after a trap that no test can bring about in a module that never traps.
     pub fn lose_vm(&mut self, worker: usize) {
-        if let Some(vm) = self.workers.get_mut(worker).and_then(Worker::lose_vm) {
+        let personality = self.module.personality();
+        let lost = self.workers.get_mut(worker);
+        if let Some(vm) = lost.and_then(|worker| worker.lose_vm(personality)) {
             self.retired.add(&vm.host().meter);
         }
     }
@@ -278,6 +280,7 @@ impl Sim {
             Personality::Envoy => envoy::call_answer(delivery),
             Personality::WasmX => wasmx::call_answer(delivery),
         };
+        self.ensure_context(id.worker, context);
         let headers = u32::try_from(answer.headers.len()).unwrap_or(u32::MAX);
         let body = u32::try_from(answer.body.len()).unwrap_or(u32::MAX);
         self.with_answer(id.worker, Some(answer));
@@ -339,6 +342,8 @@ impl Sim {
         match vm.call(name, context, args) {
             Ok(result) => result,
             Err(failure) => {
+                // The request that it was about sees no callback any more.
+                self.workers[worker].streams.remove(&context);
                 self.fail(worker, failure);
                 None
             }
@@ -354,7 +359,7 @@ impl Sim {
             worker..worker + 1
         };
         for worker in gone {
-            if let Some(mut vm) = self.workers[worker].lose_vm() {
+            if let Some(mut vm) = self.workers[worker].lose_vm(self.module.personality()) {
                 self.last_words = std::mem::take(&mut vm.host_mut().log);
                 self.retired.add(&vm.host().meter);
             }

@@ -1,10 +1,12 @@
 //! WasmX's life cycle: one instance per worker for all roots, stale roots that tick for ever, orphaned requests, an
-//! instance that is rebuilt after a trap without a start.
+//! instance that is made anew without a start, after a trap or when Lua collects the plan of an old configuration. What
+//! an instance lacks, requests under way among it, is made when it is next entered.
 
 use crate::{
     abi::callback,
     controller::Delivery,
     host::{CallAnswer, Phase},
+    personality::Personality,
     request::{Ending, Request},
     sim::{Sim, envoy::Stages},
 };
@@ -48,26 +50,51 @@ pub(super) fn call_answer(delivery: Delivery) -> CallAnswer {
 }
 
 impl Sim {
-    /// After a trap: a new instance; every root is created and configured, none is started. Timers run on, so that the
-    /// tick period which the roots set now comes on top.
+    /// A new instance without contexts: they are made when they are next entered. Timers run on, so that a tick period
+    /// which a root sets now comes on top.
     pub(super) fn rebuild(&mut self, worker: usize) {
-        let vm = match self.new_vm() {
-            Ok(vm) => vm,
+        match self.new_vm() {
+            Ok(vm) => self.workers[worker].vm = Some(vm),
             Err(error) => {
                 let stop = crate::Stop::Trap(error.to_string());
-                return self.failures.push(crate::Failure {
+                self.failures.push(crate::Failure {
                     callback: "instantiate",
                     stop,
                 });
             }
-        };
-        self.workers[worker].vm = Some(vm);
-        self.workers[worker].trapped = false;
-        let roots = self.workers[worker].serving.clone();
-        for (plugin, id) in roots {
-            self.start_root(worker, id, &plugin, false);
         }
-        self.pump(worker);
+        self.workers[worker].trapped = false;
+    }
+
+    /// Lua collects the plan of a configuration that was replaced or removed: all instances of the worker go with it,
+    /// without a word.
+    pub fn collect_plan(&mut self, worker: usize) {
+        self.lose_vm(worker);
+        self.rebuild(worker);
+    }
+
+    /// WasmX: makes a context that the worker's instance does not have (any more); a root is created and configured, but
+    /// not started.
+    pub(super) fn ensure_context(&mut self, worker: usize, id: u32) {
+        if self.module.personality() != Personality::WasmX || !self.revive(worker) {
+            return;
+        }
+        if self.knows(worker, id) {
+            return;
+        }
+        if let Some(root) = self.workers[worker].roots.get(&id).cloned() {
+            self.start_root(worker, id, root, false);
+            return self.pump(worker);
+        }
+        if let Some(stream) = self.workers[worker].streams.get(&id) {
+            self.ensure_context(worker, stream.root);
+            self.create_stream(worker, id);
+        }
+    }
+
+    fn knows(&mut self, worker: usize, id: u32) -> bool {
+        self.host(worker)
+            .is_some_and(|host| host.contexts.contains_key(&id))
     }
 
     pub(super) fn end_on_wasmx(&mut self, worker: usize, context: u32) {
@@ -77,16 +104,21 @@ impl Sim {
         let ending = stream.request.ending;
         match ending {
             Ending::Local(_) | Ending::DeniedBefore(_) => return,
-            Ending::NoEndpoint => self.create_stream(worker, context),
             _ => {}
         }
         if is_orphan(ending) {
-            return self.phase(worker, context, Phase::Delete);
+            if self.knows(worker, context) {
+                self.phase(worker, context, Phase::Delete);
+            }
+            return;
         }
+        self.ensure_context(worker, context);
         if ending.upstream_code().is_some() {
             self.call(worker, callback::RESPONSE_BODY, context, &[context, 0, 1]);
         }
-        for phase in [Phase::Log, Phase::Done, Phase::Delete] {
+        self.enter_phase(worker, context, Phase::Log);
+        self.call(worker, callback::DONE, context, &[context]);
+        for phase in [Phase::Log, Phase::Delete] {
             self.phase(worker, context, phase);
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Worker {
     pub(super) vm: Option<Vm>,
     /// Roots that new requests get, by plugin.
     pub(super) serving: BTreeMap<String, u32>,
+    /// All roots ever made (WasmX makes them anew in a new instance).
+    pub(super) roots: BTreeMap<u32, Root>,
     /// Roots that were replaced and still live.
     pub(super) old: Vec<u32>,
     pub(super) streams: BTreeMap<u32, Stream>,
@@ -51,10 +53,12 @@ impl Worker {
         self.next_context
     }
 
-    /// The VM is gone, and with it all that it had asked for. Timers stay: each host does otherwise with them.
-    pub(super) fn lose_vm(&mut self) -> Option<Vm> {
-        self.streams.clear();
-        self.calls.clear();
+    /// The VM is gone; in Envoy with all that it had asked for, but for its timers.
+    pub(super) fn lose_vm(&mut self, personality: Personality) -> Option<Vm> {
+        if personality == Personality::Envoy {
+            self.streams.clear();
+            self.calls.clear();
+        }
         self.trapped = true;
         self.vm.take()
     }
@@ -74,12 +78,13 @@ impl Sim {
         let start = first
             || self.module.personality() == Personality::Envoy
             || self.options.start_every_root;
-        self.start_root(worker, id, plugin, start);
+        let root = self.root(plugin);
+        self.workers[worker].roots.insert(id, root.clone());
+        self.start_root(worker, id, root, start);
     }
 
     /// Creates, starts (where the host does) and configures a root.
-    pub(super) fn start_root(&mut self, worker: usize, id: u32, plugin: &str, vm_start: bool) {
-        let root = self.root(plugin);
+    pub(super) fn start_root(&mut self, worker: usize, id: u32, root: Root, vm_start: bool) {
         let size = u32::try_from(root.configuration.len()).unwrap_or(u32::MAX);
         self.create(worker, id, Context::Root(root));
         if vm_start {
@@ -161,6 +166,7 @@ impl Sim {
             Personality::WasmX => wasmx::stages(request),
         };
         if stages.request_headers {
+            self.ensure_context(worker, root);
             self.create_stream(worker, context);
             self.call(worker, callback::REQUEST_HEADERS, context, &[context, 3, 1]);
         }
@@ -188,7 +194,7 @@ impl Sim {
     }
 
     /// After a trap: whether the worker has a VM (again).
-    fn revive(&mut self, worker: usize) -> bool {
+    pub(super) fn revive(&mut self, worker: usize) -> bool {
         if self.workers[worker].dead {
             return false;
         }
@@ -227,6 +233,7 @@ impl Sim {
         let end = stream.request.headers_only.into();
         match stage {
             Stage::ResponseHeaders => {
+                self.ensure_context(worker, context);
                 self.enter_phase(worker, context, Phase::ResponseHeaders);
                 self.call(
                     worker,
@@ -305,9 +312,7 @@ impl Sim {
         if !self.workers[worker].timers.contains_key(&timer) {
             return;
         }
-        if self.module.personality() == Personality::WasmX && !self.revive(worker) {
-            return;
-        }
+        self.ensure_context(worker, root);
         let Some(vm) = self.workers[worker].vm.as_ref() else {
             return;
         };
