@@ -78,6 +78,8 @@ struct Health {
     answering: Nanos,
     /// The failures that were logged last: of mapping and report calls.
     complained: [Option<Option<u16>>; 2],
+    /// The last call's token was refused.
+    refused: bool,
 }
 
 /// See the module.
@@ -147,11 +149,24 @@ impl Agent {
             self.reporter.hurry(self.watch.passed());
         }
         self.bearer = bearer(&config);
+        self.health.refused = false;
         self.config = config;
         if !self.told_policy {
             let policy = self.config.policy.clone();
             self.set_policy(&policy);
         }
+    }
+
+    /// The token in force, if it was refused.
+    pub(crate) fn refused_token(&self) -> Option<&str> {
+        self.health.refused.then_some(&*self.config.token)
+    }
+
+    /// Goes on with another configuration's token.
+    pub(crate) fn try_token(&mut self, token: &str) {
+        token.clone_into(&mut self.config.token);
+        self.bearer = bearer(&self.config);
+        self.health.refused = false;
     }
 
     fn set_policy(&mut self, policy: &Policy) {
@@ -277,6 +292,7 @@ impl Health {
         now: Instant,
         config: &Config,
     ) -> Option<(Level, String)> {
+        self.refused = matches!(heard, Heard::Failure(Some(401 | 403)));
         let complained = self.complained.get_mut(call)?;
         match heard {
             Heard::Success => {

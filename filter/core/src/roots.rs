@@ -35,6 +35,8 @@ struct Root<R> {
     used: u64,
     /// None before its configuration, or when that could not be used.
     agent: Option<AgentId>,
+    /// Its configuration's.
+    token: String,
     /// Its timer runs. One that never ran cannot be relied on.
     ticked: bool,
     own: R,
@@ -79,6 +81,7 @@ impl<R: Clone + Default> Roots<R> {
                 number: self.last_number,
                 used: self.last_number,
                 agent: None,
+                token: String::new(),
                 ticked: false,
                 own: R::default(),
             };
@@ -127,6 +130,9 @@ impl<R: Clone + Default> Roots<R> {
             .and_then(|config| self.agent_for(config, host));
         let root = self.roots.get_mut(&context)?;
         root.agent = agent;
+        if let Some(config) = &config {
+            root.token.clone_from(&config.token);
+        }
         config.filter(|_| agent.is_some())
     }
 
@@ -198,6 +204,9 @@ impl<R: Clone + Default> Roots<R> {
             return false;
         };
         let drives = self.driver(id) == Some(context);
+        if drives && self.gateway == Gateway::Kong {
+            self.change_refused_token(id);
+        }
         if drives && let Some(agent) = self.agents.get_mut(id) {
             agent.recorder.counters.merge(&self.counters.take());
             agent.tick(host);
@@ -206,6 +215,31 @@ impl<R: Clone + Default> Roots<R> {
             self.tick_orphans(host);
         }
         drives
+    }
+
+    /// In Kong each route brings a configuration with a token, and the token of the one that was configured last is in
+    /// force: one that was forgotten when keys changed must not silence all others. So a refused one gives way to the
+    /// next, in the order of their text, round and round.
+    fn change_refused_token(&mut self, id: AgentId) {
+        let Some(agent) = self.agents.get_mut(id) else {
+            return;
+        };
+        let Some(refused) = agent.refused_token() else {
+            return;
+        };
+        let of_agent = self.roots.values().filter(|root| root.agent == Some(id));
+        let others = of_agent.map(|root| &*root.token).filter(|&t| t != refused);
+        // The next one in order, or else the first.
+        let (later, first) = others.fold((None, None), |(later, first), token| {
+            let least = |so_far: Option<_>| Some(so_far.map_or(token, |so_far| token.min(so_far)));
+            match token > refused {
+                true => (least(later), first),
+                false => (later, least(first)),
+            }
+        });
+        if let Some(next) = later.or(first) {
+            agent.try_token(next);
+        }
     }
 
     /// An agent whose roots are all gone.

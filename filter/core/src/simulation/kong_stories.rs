@@ -744,3 +744,49 @@ fn a_request_outlives_its_instance() {
     assert_eq!((s0.samples, s0.sum, s0.aborted), (1, 44 * MS, 0));
     assert_eq!(world.controller.requests(), 1);
 }
+
+/// A KongPlugin whose Secret was forgotten when keys changed.
+#[test]
+fn a_refused_token_gives_way_to_that_of_another_configuration() {
+    let of = |token: &str| {
+        format!(r#"{{"gateway":"g","controller":"10.0.0.9:7080","token":"{token}"}}"#)
+    };
+    for tokens in [
+        ["new", "old", "older"],
+        ["older", "new", "old"],
+        ["old", "older", "new"],
+    ] {
+        let mut world = owned_with(&of(tokens[0]));
+        world.network.good_token = Some("new");
+        for token in &tokens[1..] {
+            world.add_root(&of(token));
+        }
+        for _ in 0..20 {
+            world.request(A, 1);
+            world.run_seconds(10);
+        }
+        report(&mut world);
+        let all = world.controller.service("s0").requests();
+        assert_eq!(all, 20, "{tokens:?}");
+        assert!(world.network.calls < 25, "{tokens:?}");
+        // One that is good stays, whatever else fails.
+        let before = world.network.calls;
+        world.network.fates = [super::network::Fate::Refused(503); 3].into();
+        world.request(A, 1);
+        report(&mut world);
+        report(&mut world);
+        assert_eq!(world.controller.service("s0").requests(), 21);
+        assert!(world.network.calls - before < 12);
+    }
+    // Where none is good the filter says so, keeps its counts and calls no more often.
+    let mut world = owned_with(&of("a"));
+    world.network.good_token = Some("new");
+    world.add_root(&of("b"));
+    world.request(A, 1);
+    world.run_seconds(600);
+    assert_eq!(world.controller.requests(), 0);
+    assert!(world.network.calls <= 40, "{}", world.network.calls);
+    world.add_root(&of("new"));
+    report(&mut world);
+    assert_eq!(world.controller.service("s0").requests(), 1);
+}

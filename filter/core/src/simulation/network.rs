@@ -30,6 +30,8 @@ pub(crate) enum Fate {
 pub(crate) struct Network {
     /// Fates of the next calls; then all are delivered.
     pub(crate) fates: VecDeque<Fate>,
+    /// The only token that is good, if any is asked for; the others are answered 401.
+    pub(crate) good_token: Option<&'static str>,
     /// Calls that the controller holds, with the root that made them.
     waiting: Vec<(CallToken, ContextId, Fate)>,
     pub(crate) calls: u64,
@@ -45,6 +47,14 @@ impl Network {
     ) -> Vec<(CallToken, Reply)> {
         self.calls += 1;
         let fate = self.fates.pop_front().unwrap_or(Fate::Delivered);
+        let has = |token: &str| {
+            let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
+            call.headers.contains(&bearer)
+        };
+        let fate = match self.good_token {
+            Some(token) if !has(token) => Fate::Refused(401),
+            _ => fate,
+        };
         self.waiting.push((call.token, call.root, fate));
         match fate {
             Fate::Vanished => {
