@@ -63,8 +63,8 @@ pub(crate) fn helm(arguments: &[&str], values: &str) -> Result<Output> {
     command.output().context("cannot run helm")
 }
 
-/// The objects that the chart makes of these values.
-pub(crate) fn render(values: &str) -> Result<Vec<Value>> {
+/// What `helm template` prints for these values.
+pub(crate) fn text(values: &str) -> Result<String> {
     let chart = chart();
     let arguments = ["template", RELEASE[0], &chart.to_string_lossy()];
     let output = helm(&[&arguments, &RELEASE[1..]].concat(), values)?;
@@ -73,7 +73,12 @@ pub(crate) fn render(values: &str) -> Result<Vec<Value>> {
         "helm: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text = String::from_utf8(output.stdout)?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The objects that the chart makes of these values.
+pub(crate) fn render(values: &str) -> Result<Vec<Value>> {
+    let text = text(values)?;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
     Ok(objects)
 }

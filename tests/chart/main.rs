@@ -1,4 +1,4 @@
-//! The Helm chart as a cluster would get it: rendered by a real helm, read by Kubernetes' own types.
+//! The Helm chart as a cluster would get it: rendered by a real helm, read by Kubernetes' own types and schemas.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,8 +6,12 @@
     reason = "all of this is test code"
 )]
 
+mod dashboards;
 mod helm;
+mod matrix;
+mod network;
 mod objects;
 mod readme;
 mod rules;
+mod security;
 mod values;

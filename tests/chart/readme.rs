@@ -6,11 +6,21 @@
 use std::{fmt::Write as _, fs};
 
 use gaugeway_guest::golden::BLESS;
+use serde_json::Value;
 
 use crate::helm::chart;
 
 const BEGIN: &str =
     "<!-- Made from values.yaml by a test; GAUGEWAY_BLESS=1 cargo test --test chart readme -->\n";
+
+/// Values that have a meaning, in the order of the file.
+fn described(values: &str) -> Vec<String> {
+    let table = table(values);
+    let rows = table.lines().skip(2);
+    rows.filter_map(|row| row.split('`').nth(1))
+        .map(str::to_owned)
+        .collect()
+}
 
 fn table(values: &str) -> String {
     let mut table = String::from("| value | default | meaning |\n|---|---|---|\n");
@@ -58,16 +68,36 @@ fn the_readme_lists_every_value() {
     assert_eq!(kept, table, "run again with {BLESS}=1");
 }
 
-#[test]
-fn every_value_has_a_meaning() {
-    let values = fs::read_to_string(chart().join("values.yaml")).unwrap();
-    let lines: Vec<&str> = values.lines().collect();
-    for pair in lines.windows(2) {
-        let (above, line) = (pair[0].trim_start(), pair[1].trim_start());
-        let is_value = line.split_once(": ").is_some() && !line.starts_with('#');
-        if is_value && !above.starts_with('#') {
-            // A member of a value that is described as a whole.
-            assert!(pair[1].starts_with("    "), "no `# --` above: {line}");
-        }
+/// Values that a schema names, each down to where it goes no deeper; and that nothing else is taken beside them.
+fn checked(schema: &Value, path: &str, into: &mut Vec<String>) {
+    let Some(members) = schema["properties"].as_object() else {
+        into.push(path.to_owned());
+        return;
+    };
+    assert_eq!(
+        schema["additionalProperties"], false,
+        "{path} is not strict"
+    );
+    for (name, member) in members {
+        let dot = if path.is_empty() { "" } else { "." };
+        checked(member, &format!("{path}{dot}{name}"), into);
     }
+}
+
+#[test]
+fn every_value_has_a_meaning_and_a_check() {
+    let values = fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let schema = fs::read(chart().join("values.schema.json")).unwrap();
+    let mut checked_values = Vec::new();
+    checked(
+        &serde_json::from_slice(&schema).unwrap(),
+        "",
+        &mut checked_values,
+    );
+    // What helm itself gives to a subchart.
+    checked_values.retain(|name| name != "global");
+    let mut described = described(&values);
+    described.sort();
+    checked_values.sort();
+    assert_eq!(described, checked_values);
 }

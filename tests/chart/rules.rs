@@ -12,7 +12,7 @@ fn alerts() -> String {
     fs::read_to_string(chart().join("files/alerts.yaml")).unwrap()
 }
 
-fn dashboards() -> Vec<Value> {
+pub(crate) fn dashboards() -> Vec<Value> {
     let files = fs::read_dir(chart().join("files/dashboards")).unwrap();
     let mut dashboards: Vec<Value> = files
         .map(|file| {
@@ -24,7 +24,7 @@ fn dashboards() -> Vec<Value> {
 }
 
 /// Queries of a dashboard's panels.
-fn queries(dashboard: &Value) -> Vec<&str> {
+pub(crate) fn queries(dashboard: &Value) -> Vec<&str> {
     let panels = dashboard["panels"].as_array().unwrap();
     panels
         .iter()

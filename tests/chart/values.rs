@@ -35,6 +35,19 @@ fn impossible_values_are_refused_by_name() -> Result<()> {
         ("tokenKey: {existingSecret: ''}", "existingSecret"),
         ("persistence: {size: large}", "size"),
         ("networkPolicy: {gateways: [{}]}", "gateways"),
+        ("networkPolicy: {gateways: [{selector: {}}]}", "gateways"),
+        ("namespaces: [Shop]", "namespaces"),
+        ("namespaces: shop", "namespaces"),
+        ("fullnameOverride: The Gauge", "fullnameOverride"),
+        ("nameOverride: -x", "nameOverride"),
+        ("tokenKey: {existingSecret: 'a b'}", "existingSecret"),
+        ("recording: {objectLabels: ['']}", "objectLabels"),
+        ("kongMetric: 'yes'", "kongMetric"),
+        ("resources: {limits: 512Mi}", "resources"),
+        ("resources: {limit: {memory: 512Mi}}", "resources"),
+        ("podAnnotations: {count: 1}", "podAnnotations"),
+        ("prometheus: {serviceMonitor: {interval: fast}}", "interval"),
+        ("priorityClassName: [high]", "priorityClassName"),
     ] {
         let error = render(values).unwrap_err().to_string();
         assert!(error.contains(named), "{values}: {error}");

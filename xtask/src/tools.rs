@@ -9,6 +9,7 @@ mod envoy;
 mod helm;
 mod mdbook;
 mod prometheus;
+mod schemas;
 mod wasm_targets;
 mod wasm_tests;
 mod wheel;
@@ -32,6 +33,8 @@ pub(crate) enum Need {
     /// prometheus and promtool.
     Prometheus,
     Helm,
+    /// Of Kubernetes' built-in kinds.
+    Schemas,
     Mdbook,
     /// Node and what runs wasm tests under it.
     WasmTests,
@@ -45,6 +48,7 @@ pub(crate) struct Tools {
     oldest_envoy: Option<PathBuf>,
     prometheus: Option<prometheus::Binaries>,
     helm: Option<PathBuf>,
+    schemas: Option<PathBuf>,
     mdbook: Option<PathBuf>,
     wasm_tests: Option<PathBuf>,
     cargo_deny: Option<PathBuf>,
@@ -75,6 +79,7 @@ impl Tools {
             }
             Need::Prometheus => prometheus::set_up().map(|found| self.prometheus = Some(found)),
             Need::Helm => helm::set_up().map(|found| self.helm = Some(found)),
+            Need::Schemas => schemas::set_up().map(|found| self.schemas = Some(found)),
             Need::Mdbook => mdbook::set_up().map(|found| self.mdbook = Some(found)),
             Need::WasmTests => wasm_tests::set_up().map(|found| self.wasm_tests = Some(found)),
             Need::CargoDeny => cargo_deny::set_up().map(|found| self.cargo_deny = Some(found)),
@@ -90,6 +95,7 @@ impl Tools {
             variables.push((prometheus::PROMTOOL, binaries.promtool.clone()));
         }
         variables.extend(self.helm.clone().map(|path| (helm::VARIABLE, path)));
+        variables.extend(self.schemas.clone().map(|path| (schemas::VARIABLE, path)));
         variables.extend(self.mdbook.clone().map(|path| (mdbook::VARIABLE, path)));
         let runner = self.wasm_tests.clone();
         variables.extend(runner.map(|path| (wasm_tests::VARIABLE, path)));

@@ -1,4 +1,4 @@
-//! Finding the programs that are not ours: Envoy, Prometheus, Helm, mdBook.
+//! Finding what is not ours: Envoy, Prometheus, Helm, mdBook, Kubernetes' schemas.
 
 use std::{
     env,
@@ -10,9 +10,11 @@ use std::{
 
 use anyhow::{Result, anyhow, bail};
 
-/// A program that the rig can drive.
+/// A program that the rig can drive, or a directory of data.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
+    /// What it must be to be taken.
+    pub kind: Kind,
     /// File name.
     pub program: &'static str,
     /// Environment variable that names it.
@@ -21,8 +23,18 @@ pub struct Tool {
     pub how: &'static str,
 }
 
+/// What a [`Tool`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file that may be executed.
+    Program,
+    /// A directory.
+    Directory,
+}
+
 /// Envoy.
 pub const ENVOY: Tool = Tool {
+    kind: Kind::Program,
     program: "envoy",
     variable: "ENVOY_BIN",
     how: "run `cargo xtask setup`, which fetches it into .tools, or set ENVOY_BIN, or put `envoy` on PATH",
@@ -30,6 +42,7 @@ pub const ENVOY: Tool = Tool {
 
 /// Prometheus.
 pub const PROMETHEUS: Tool = Tool {
+    kind: Kind::Program,
     program: "prometheus",
     variable: "PROMETHEUS_BIN",
     how: "install the package `prometheus`, or set PROMETHEUS_BIN",
@@ -37,6 +50,7 @@ pub const PROMETHEUS: Tool = Tool {
 
 /// Prometheus's checker.
 pub const PROMTOOL: Tool = Tool {
+    kind: Kind::Program,
     program: "promtool",
     variable: "PROMTOOL_BIN",
     how: "install the package `prometheus`, or set PROMTOOL_BIN",
@@ -44,6 +58,7 @@ pub const PROMTOOL: Tool = Tool {
 
 /// Helm.
 pub const HELM: Tool = Tool {
+    kind: Kind::Program,
     program: "helm",
     variable: "HELM_BIN",
     how: "run `cargo xtask setup`, which fetches it into .tools, or set HELM_BIN, or put `helm` on PATH",
@@ -51,9 +66,18 @@ pub const HELM: Tool = Tool {
 
 /// mdBook.
 pub const MDBOOK: Tool = Tool {
+    kind: Kind::Program,
     program: "mdbook",
     variable: "MDBOOK_BIN",
     how: "run `cargo xtask setup`, which builds it into .tools, or set MDBOOK_BIN, or put `mdbook` on PATH",
+};
+
+/// JSON schemas of Kubernetes' built-in kinds, a directory per release.
+pub const KUBERNETES_SCHEMAS: Tool = Tool {
+    kind: Kind::Directory,
+    program: "kubernetes-schemas",
+    variable: "KUBERNETES_SCHEMAS",
+    how: "run `cargo xtask setup`, which fetches them into .tools, or set KUBERNETES_SCHEMAS",
 };
 
 impl Tool {
@@ -65,11 +89,12 @@ impl Tool {
     pub fn find(&self) -> Result<PathBuf> {
         if let Some(path) = env::var_os(self.variable).filter(|p| !p.is_empty()) {
             let path = PathBuf::from(path);
-            if !is_program(&path) {
+            if !self.kind.is(&path) {
                 bail!(
-                    "{} is {}, which is not a program",
+                    "{} is {}, which is not a {}",
                     self.variable,
-                    path.display()
+                    path.display(),
+                    self.kind.name()
                 );
             }
             return Ok(path);
@@ -114,7 +139,7 @@ impl Tool {
                 ["", "bin"].map(|inside| entry.path().join(inside).join(self.program))
             })
             .chain([tools.join(self.program)])
-            .filter(|path| is_program(path))
+            .filter(|path| self.kind.is(path))
             .collect();
         found.sort();
         found.pop()
@@ -123,13 +148,24 @@ impl Tool {
     fn on_path(&self) -> Option<PathBuf> {
         env::split_paths(&env::var_os("PATH")?)
             .map(|dir| dir.join(self.program))
-            .find(|path| is_program(path))
+            .find(|path| self.kind.is(path))
     }
 }
 
-fn is_program(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+impl Kind {
+    fn is(self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|meta| match self {
+            Self::Program => meta.is_file() && meta.permissions().mode() & 0o111 != 0,
+            Self::Directory => meta.is_dir(),
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Directory => "directory",
+        }
+    }
 }
 
 #[cfg(test)]

