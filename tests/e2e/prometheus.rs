@@ -1,6 +1,10 @@
 //! A real Prometheus reads what the controller exposes, and its functions give the truth.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use gaugeway_rig::{
@@ -9,6 +13,7 @@ use gaugeway_rig::{
     oracle::quantile,
     prometheus::Sample,
     tools::{PROMETHEUS, PROMTOOL},
+    wait::{PATIENCE, until},
 };
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, process::Command};
@@ -27,7 +32,7 @@ struct Scene {
     gateway: Gateway,
     prometheus: Prometheus,
     _dir: TempDir,
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 impl Scene {
@@ -56,7 +61,7 @@ impl Scene {
             gateway,
             prometheus,
             _dir: dir,
-            _upstream: upstream,
+            upstream,
         };
         // It has scraped before the Service's first request.
         scene.value("up", 1.0).await?;
@@ -69,6 +74,13 @@ impl Scene {
             ensure!(self.gateway.client().send(request).await?.status == 200);
         }
         Ok(())
+    }
+
+    /// Another Pod takes over the upstream's address.
+    fn replace_pod(&self, number: usize) {
+        let pod = format!("pod-{number}");
+        let pods = [(pod.as_str(), self.upstream.address())];
+        self.stage.manifests.service("svc", &pods);
     }
 
     /// Waits until an expression of one element has a value.
@@ -280,8 +292,56 @@ async fn promtool_says_the_one_expected_line() -> Result<()> {
     Ok(())
 }
 
-/// Shows watches of a cluster; this scene's objects come from a directory.
+/// Shows watches of a cluster; this scene's objects come from a directory. `controller/tests/kubernetes/dashboards.rs`
+/// asks it there.
 const OF_A_CLUSTER: &str = "gaugeway_source_watches";
+
+/// What dashboards ask for, by file: queries of panels, and those that fill the variables.
+fn questions() -> Result<Vec<String>> {
+    let dashboards = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/charts/gaugeway/files/dashboards"
+    );
+    let mut questions = Vec::new();
+    for file in std::fs::read_dir(dashboards)? {
+        let dashboard: serde_json::Value = serde_json::from_slice(&std::fs::read(file?.path())?)?;
+        let panels = dashboard["panels"].as_array().context("no panels")?;
+        let targets = panels.iter().flat_map(|p| p["targets"].as_array());
+        for target in targets.flatten() {
+            questions.push(target["expr"].as_str().context("no query")?.to_owned());
+        }
+        let variables = dashboard["templating"]["list"].as_array();
+        for variable in variables.into_iter().flatten() {
+            let Some(query) = variable["query"]["query"].as_str() else {
+                continue;
+            };
+            // `label_values(SELECTOR, LABEL)` is Grafana's: the values that a label has.
+            let inside = query
+                .strip_prefix("label_values(")
+                .and_then(|rest| rest.strip_suffix(')'));
+            let (selector, label) = inside
+                .and_then(|inside| inside.rsplit_once(", "))
+                .with_context(|| format!("not understood: {query}"))?;
+            questions.push(format!("count by ({label}) ({selector})"));
+        }
+    }
+    Ok(questions)
+}
+
+/// As Grafana fills in its variables, for one Service.
+fn filled(question: &str, service: &str) -> String {
+    question
+        .replace("$__rate_interval", "1m")
+        .replace("$namespace", ".*")
+        .replace("$service", service)
+}
+
+/// Numbers, not what a division by nothing gives.
+fn has_data(samples: &[Sample]) -> Result<()> {
+    ensure!(!samples.is_empty(), "no data");
+    ensure!(samples.iter().any(|s| s.value.is_finite()), "{samples:?}");
+    Ok(())
+}
 
 #[tokio::test]
 async fn every_query_of_the_dashboards_returns_data() -> Result<()> {
@@ -289,38 +349,36 @@ async fn every_query_of_the_dashboards_returns_data() -> Result<()> {
     let Some(scene) = Scene::start(latency, &[]).await? else {
         return Ok(());
     };
+    // One takes classic histograms, the other native ones in their place.
+    let dir = tempfile::tempdir()?;
+    let target = scene.stage.controller.ports().metrics;
+    let flags = ["--enable-feature=native-histograms"];
+    let native = Prometheus::start(dir.path(), target, EVERY, &flags).await?;
+    let up = |samples: &[Sample]| samples.first().map(drop).context("not scraped yet");
+    native.queried("up == 1", up).await?;
     let stranger = Client::new(scene.stage.controller.ports().filters);
     ensure!(stranger.send(Request::get("/nowhere")).await?.status == 404);
-    scene.send(20).await?;
-    let mut asked = 0;
-    let dashboards = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/charts/gaugeway/files/dashboards"
-    );
-    for file in std::fs::read_dir(dashboards)? {
-        let dashboard: serde_json::Value = serde_json::from_slice(&std::fs::read(file?.path())?)?;
-        let panels = dashboard["panels"].as_array().context("no panels")?;
-        for target in panels
-            .iter()
-            .flat_map(|p| p["targets"].as_array())
-            .flatten()
-        {
-            let query = target["expr"].as_str().context("no query")?;
-            if query.contains(OF_A_CLUSTER) {
-                continue;
+    let rounds = AtomicUsize::new(0);
+    let mut of_services = 0;
+    let questions = questions()?;
+    for question in questions.iter().filter(|q| !q.contains(OF_A_CLUSTER)) {
+        for prometheus in [&scene.prometheus, &native] {
+            let query = filled(question, "svc");
+            until(&query, PATIENCE, || async {
+                // Shares and lags are of what comes in and what changes meanwhile.
+                scene.replace_pod(rounds.fetch_add(1, Relaxed));
+                scene.send(2).await?;
+                has_data(&prometheus.query(&query).await?)
+            })
+            .await?;
+            // Of another Service there is nothing: the choice is not ignored.
+            if question.contains("$service") {
+                let nothing = prometheus.query(&filled(question, "other")).await?;
+                ensure!(nothing.is_empty(), "{question}: {nothing:?}");
+                of_services += 1;
             }
-            // As Grafana fills in its variables.
-            let query = query
-                .replace("$__rate_interval", "1m")
-                .replace("$namespace", ".*")
-                .replace("$service", ".*");
-            scene
-                .prometheus
-                .queried(&query, |s| s.first().map(drop).context("no data"))
-                .await?;
-            asked += 1;
         }
     }
-    ensure!(asked > 15, "{asked}");
+    ensure!(questions.len() > 15 && of_services > 15, "{questions:?}");
     Ok(())
 }

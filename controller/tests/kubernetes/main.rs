@@ -16,6 +16,7 @@ mod objects;
 mod stage;
 
 mod attribution;
+mod dashboards;
 mod failures;
 mod kinds;
 mod policies;

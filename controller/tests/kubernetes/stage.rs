@@ -84,6 +84,11 @@ impl Stage {
         Ok((answer.status, answer.text()))
     }
 
+    /// Where Prometheus scrapes.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.ports.metrics
+    }
+
     pub(crate) async fn metrics(&self) -> Result<Exposition> {
         let request = Request::get("/metrics");
         Exposition::parse(
