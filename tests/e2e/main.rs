@@ -22,6 +22,7 @@ mod expiry;
 mod lifecycle;
 mod outcomes;
 mod prometheus;
+mod rare;
 mod soak;
 mod steady;
 mod trap;

@@ -143,13 +143,10 @@ fn write_resources(
         .clusters()
         .map(|c| resources::cluster(&c))
         .collect::<Vec<_>>();
-    let listener = resources::listener(dir, config, listen);
+    let mut listeners = vec![resources::listener(dir, config, listen)];
+    listeners.extend(config.listeners.iter().cloned());
     replace(&resources::cds(dir), "cds", &discovery(&clusters, version))?;
-    replace(
-        &resources::lds(dir),
-        "lds",
-        &discovery(&[listener], version),
-    )
+    replace(&resources::lds(dir), "lds", &discovery(&listeners, version))
 }
 
 fn discovery(resources: &[Value], version: u64) -> Value {

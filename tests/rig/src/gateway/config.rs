@@ -17,6 +17,8 @@ pub struct GatewayConfig {
     pub filters: Vec<FilterInstance>,
     /// HTTP filters after ours, before the router.
     pub after: Vec<Value>,
+    /// Listeners beside the gateway's own, in Envoy's own words.
+    pub listeners: Vec<Value>,
     /// The controller's filters port; makes the cluster [`FilterInstance::CONTROLLER`].
     pub controller: Option<SocketAddr>,
 }
@@ -34,6 +36,8 @@ pub struct Cluster {
     pub max_connections: Option<u32>,
     /// Circuit breaker: requests that wait for a connection.
     pub max_pending: Option<u32>,
+    /// Endpoints in Envoy's own words, beside the others: Unix sockets, internal listeners.
+    pub odd_endpoints: Vec<Value>,
 }
 
 /// One route.
@@ -51,6 +55,8 @@ pub struct Route {
     pub retries: u32,
     /// Filter configurations of this route alone, by filter name.
     pub per_filter: Value,
+    /// More of the route's action, in Envoy's own words.
+    pub action: Value,
 }
 
 /// Where a route leads.
@@ -115,7 +121,15 @@ impl Cluster {
             h2: false,
             max_connections: None,
             max_pending: None,
+            odd_endpoints: Vec::new(),
         }
+    }
+
+    /// With one more endpoint, whose address is in Envoy's own words.
+    #[must_use]
+    pub fn odd_endpoint(mut self, address: Value) -> Self {
+        self.odd_endpoints.push(address);
+        self
     }
 
     /// HTTP/2 without TLS.
@@ -145,6 +159,7 @@ impl Route {
             timeout: None,
             retries: 0,
             per_filter: json!({}),
+            action: json!({}),
         }
     }
 
@@ -165,6 +180,13 @@ impl Route {
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
+        self
+    }
+
+    /// With this in its action, in Envoy's own words.
+    #[must_use]
+    pub fn action(mut self, name: &str, value: Value) -> Self {
+        self.action[name] = value;
         self
     }
 

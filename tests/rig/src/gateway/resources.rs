@@ -29,6 +29,10 @@ pub(super) fn bootstrap(dir: &Path) -> Value {
     json!({
         "node": { "id": "rig", "cluster": "rig" },
         "admin": { "address": address(([127, 0, 0, 1], 0).into()) },
+        "bootstrap_extensions": [{
+            "name": "envoy.bootstrap.internal_listener",
+            "typed_config": { "@type": format!("{TYPE}.extensions.bootstrap.internal_listener.v3.InternalListener") },
+        }],
         "dynamic_resources": { "cds_config": watched(cds(dir)), "lds_config": watched(lds(dir)) },
     })
 }
@@ -37,7 +41,9 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
     let endpoints: Vec<_> = cluster
         .endpoints
         .iter()
-        .map(|at| json!({ "endpoint": { "address": address(*at) } }))
+        .map(|at| address(*at))
+        .chain(cluster.odd_endpoints.iter().cloned())
+        .map(|address| json!({ "endpoint": { "address": address } }))
         .collect();
     let thresholds = json!({
         "max_connections": cluster.max_connections.unwrap_or(4096),
@@ -172,6 +178,9 @@ fn route(route: &Route) -> Value {
             "num_retries": route.retries,
             "retry_back_off": { "base_interval": "0.001s", "max_interval": "0.002s" },
         });
+    }
+    for (name, more) in route.action.as_object().into_iter().flatten() {
+        action[name] = more.clone();
     }
     value["route"] = action;
     value
