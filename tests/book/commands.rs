@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::{
+    objects::Objects,
     pages::{Block, Page, pages},
     stage::Stage,
 };
@@ -31,7 +32,8 @@ fn blocks(page: &Page) -> Vec<Block<'_>> {
 
 #[test]
 fn every_command_works() -> Result<()> {
-    let mut run = 0;
+    let objects = Objects::read()?;
+    let (mut run, mut applied) = (0, 0);
     for page in pages()? {
         let blocks = blocks(&page);
         if blocks.is_empty() {
@@ -44,7 +46,12 @@ fn every_command_works() -> Result<()> {
                 .with_context(|| format!("{}:{}", page.path, block.line))?;
             run += 1;
         }
+        for object in stage.applied()?.iter().filter(|object| !object.is_null()) {
+            objects.check(object).with_context(|| page.path.clone())?;
+            applied += 1;
+        }
     }
+    assert!(applied >= 4, "only {applied} objects were applied");
     assert!(run >= 15, "only {run} blocks were found");
     Ok(())
 }

@@ -8,6 +8,10 @@
 
 mod build;
 mod commands;
+mod flags;
+mod inline;
+mod objects;
 mod pages;
+mod pictures;
 mod stage;
 mod yaml;

@@ -15,6 +15,7 @@ pub(crate) struct Page {
 }
 
 /// A fenced block.
+#[derive(Clone)]
 pub(crate) struct Block<'a> {
     pub(crate) language: &'a str,
     /// Of its first line.

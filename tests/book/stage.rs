@@ -14,8 +14,9 @@ use std::{
 
 use anyhow::{Result, ensure};
 use gaugeway_rig::tools::HELM;
+use serde_json::Value;
 
-use crate::pages::root;
+use crate::pages::{pages, root};
 
 const GAUGEWAY: &str = r#"case "$1" in
 controller | demo)
@@ -35,22 +36,50 @@ esac"#;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Programs that are not run: they take what is piped into them, and say what a later command needs.
-const STAND_INS: [(&str, &str); 8] = [
-    (
-        "kubectl",
-        r#"case "$*" in
+/// A program that is not run: what stands in for it, and why.
+struct StandIn {
+    program: &'static str,
+    /// For whoever reads this list.
+    why: &'static str,
+    /// What of it can be checked, as a shell's script.
+    script: &'static str,
+}
+
+/// The whole list of what the book names and the tests do not run. All take what is piped into them.
+const STAND_INS: [StandIn; 6] = [
+    StandIn {
+        program: "kubectl",
+        why: "needs a cluster; what it is to apply is kept, and read by Kubernetes' schemas and the definitions",
+        script: r#"case "$*" in
 *"get secret"*) printf %s "$KEY" | base64 -w0 ;;
-*"-f -"*) input=$(cat); [ -n "$input" ] ;;
+*"-f -"*) input=$(cat); [ -n "$input" ] && printf '%s\n---\n' "$input" >> "$HOME/applied.yaml" ;;
 esac"#,
-    ),
-    ("openssl", r#"echo "$KEY""#),
-    ("crane", r#"[ "$1" != push ] || [ -f "$2/index.json" ]"#),
-    ("curl", ":"),
-    ("docker", ":"),
-    ("envoy", r#"[ "$1" != -c ] || [ -s "$2" ]"#),
-    ("cargo", ":"),
-    ("git", ":"),
+    },
+    StandIn {
+        program: "openssl",
+        why: "its random key would differ from the one that kubectl shows here",
+        script: r#"echo "$KEY""#,
+    },
+    StandIn {
+        program: "crane",
+        why: "needs a registry; what it is to push must be an image layout",
+        script: r#"[ "$1" != push ] || [ -f "$2/index.json" ]"#,
+    },
+    StandIn {
+        program: "curl",
+        why: "calls a controller in a cluster; the API's answers have tests of their own",
+        script: ":",
+    },
+    StandIn {
+        program: "docker",
+        why: "needs its daemon",
+        script: ":",
+    },
+    StandIn {
+        program: "cargo",
+        why: "would build this very repository; `cargo xtask` must have the command",
+        script: r#"[ "$1" != xtask ] || grep -qiE "^    $2( \{|,)" "$ROOT/xtask/src/main.rs""#,
+    },
 ];
 
 /// A directory in which the commands of one page run, one after the other.
@@ -65,7 +94,8 @@ impl Stage {
         let programs = directory.path().join("programs");
         fs::create_dir(&programs)?;
         let ours = [("gaugeway", GAUGEWAY), ("helm", HELM_SCRIPT)];
-        for (name, script) in ours.into_iter().chain(STAND_INS) {
+        let others = STAND_INS.iter().map(|one| (one.program, one.script));
+        for (name, script) in ours.into_iter().chain(others) {
             let path = programs.join(name);
             fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
@@ -97,6 +127,7 @@ impl Stage {
             .env("GAUGEWAY", env!("CARGO_BIN_EXE_gaugeway"))
             .env("HELM", &self.helm)
             .env("KEY", KEY)
+            .env("ROOT", root())
             .stdin(Stdio::null())
             .output()?;
         ensure!(
@@ -108,9 +139,34 @@ impl Stage {
         Ok(())
     }
 
+    /// Objects that were to be applied.
+    pub(crate) fn applied(&self) -> Result<Vec<Value>> {
+        match fs::read_to_string(self.directory.path().join("applied.yaml")) {
+            Ok(text) => Ok(serde_saphyr::from_multiple(&text)?),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
     pub(crate) fn has(&self, name: &Path) -> bool {
         self.directory.path().join("clone").join(name).exists()
     }
+}
+
+/// A stand-in that nothing needs would hide a program that could be run.
+#[test]
+fn every_stand_in_is_named_in_the_book_and_says_why() -> Result<()> {
+    let pages = pages()?;
+    for StandIn { program, why, .. } in &STAND_INS {
+        let mut blocks = pages
+            .iter()
+            .flat_map(|page| [page.blocks("sh"), page.blocks("console")].concat());
+        let named = blocks.any(|block| {
+            let mut words = block.lines.iter().flat_map(|l| l.split([' ', '(']));
+            words.any(|word| word == *program)
+        });
+        assert!(named && !why.is_empty(), "{program} stands in for nothing");
+    }
+    Ok(())
 }
 
 #[test]
@@ -123,6 +179,9 @@ fn a_wrong_command_line_fails() -> Result<()> {
         "gaugeway crdz | kubectl apply -f -",
         "gaugeway token --gateway a/b --token-key-file gone",
         "true | nosuchprogram",
+        "cargo xtask deploy",
+        "crane push ./nothing registry.example.com/x:1",
+        "true | kubectl apply -f -",
     ] {
         assert!(stage.run(wrong).is_err(), "{wrong}");
     }
