@@ -11,3 +11,4 @@ mod layers;
 mod links;
 mod text;
 mod threats;
+mod workflows;
