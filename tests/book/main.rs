@@ -13,5 +13,6 @@ mod inline;
 mod objects;
 mod pages;
 mod pictures;
+mod queries;
 mod stage;
 mod yaml;

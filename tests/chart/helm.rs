@@ -32,7 +32,7 @@ podLabels: {team: edge}
 serviceAccount: {annotations: {note: x}}
 prometheus:
   scrapeAnnotations: true
-  serviceMonitor: {enabled: true, labels: {release: prometheus}}
+  serviceMonitor: {enabled: true, classicHistograms: true, labels: {release: prometheus}}
   rules: {enabled: true}
   dashboards: {enabled: true}
 datadog: {enabled: true}

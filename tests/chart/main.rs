@@ -10,6 +10,7 @@ mod dashboards;
 mod helm;
 mod matrix;
 mod network;
+mod notes;
 mod objects;
 mod readme;
 mod rules;
