@@ -19,6 +19,8 @@ pub use key_file::{KeyFileError, read_keys};
 pub const KEY_BYTES_MIN: usize = 32;
 /// Keys in one file.
 pub const KEYS_MAX: usize = 2;
+/// What replicas sign instead of a gateway's name. No gateway can have it: names have no spaces.
+const REPLICA: &str = "a replica of the controller";
 /// Longest hex text of a key that is read.
 const KEY_HEX_MAX: usize = 1024;
 
@@ -88,21 +90,40 @@ impl Keys {
     /// The token of a gateway under the first key.
     #[must_use]
     pub fn token(&self, gateway: &GatewayName) -> Token {
-        let mac = self.signing.mac(gateway).finalize().into_bytes();
-        Token(to_hex(&mac))
+        self.sign(gateway.as_str())
     }
 
     /// Whether `presented` is the gateway's token under one of the keys. Takes the same time whichever byte differs.
     #[must_use]
     pub fn verify(&self, gateway: &GatewayName, presented: &str) -> bool {
+        self.is_signed(gateway.as_str(), presented)
+    }
+
+    /// The token by which replicas know each other.
+    #[must_use]
+    pub(crate) fn replica_token(&self) -> Token {
+        self.sign(REPLICA)
+    }
+
+    /// As [`Keys::verify`], for a replica.
+    #[must_use]
+    pub(crate) fn verify_replica(&self, presented: &str) -> bool {
+        self.is_signed(REPLICA, presented)
+    }
+
+    fn sign(&self, name: &str) -> Token {
+        Token(to_hex(&self.signing.mac(name).finalize().into_bytes()))
+    }
+
+    fn is_signed(&self, name: &str, presented: &str) -> bool {
         let Some(presented) = from_hex(presented) else {
             return false;
         };
-        let signing = self.signing.mac(gateway).verify_slice(&presented).is_ok();
+        let signing = self.signing.mac(name).verify_slice(&presented).is_ok();
         let older = self
             .older
             .as_ref()
-            .is_some_and(|key| key.mac(gateway).verify_slice(&presented).is_ok());
+            .is_some_and(|key| key.mac(name).verify_slice(&presented).is_ok());
         signing | older
     }
 }
@@ -119,10 +140,10 @@ impl Key {
         Ok(Self(bytes))
     }
 
-    fn mac(&self, gateway: &GatewayName) -> Hmac<Sha256> {
+    fn mac(&self, name: &str) -> Hmac<Sha256> {
         #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("any length fits");
-        mac.update(gateway.as_str().as_bytes());
+        mac.update(name.as_bytes());
         mac
     }
 }
@@ -231,6 +252,15 @@ mod tests {
         assert!(!keys.verify(&gateway("a/gw"), ""));
         assert!(!keys.verify(&gateway("a/gw"), "zz"));
         assert!(!keys.verify(&gateway("a/gw"), &token.as_str()[..62]));
+    }
+
+    #[test]
+    fn a_replicas_token_is_no_gateways() {
+        let keys = Keys::parse(A).unwrap();
+        assert!(GatewayName::try_new(REPLICA).is_err());
+        assert!(keys.verify_replica(keys.replica_token().as_str()));
+        assert!(!keys.verify_replica(keys.token(&gateway("a/gw")).as_str()));
+        assert!(!keys.verify(&gateway("a/gw"), keys.replica_token().as_str()));
     }
 
     #[test]

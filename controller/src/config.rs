@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use crate::source::kubernetes::Pace;
+pub use crate::{
+    lease::{Election, Timing},
+    source::kubernetes::Pace,
+};
 
 pub use gaugeway_index::{Dimension, Dimensions, ObjectLabels, RecordingPolicy, Services, Shown};
 
@@ -21,6 +24,10 @@ pub struct Config {
     pub api_listen: SocketAddr,
     /// Where the ledger's log and snapshots live; `None` keeps the ledger in memory only.
     pub state_dir: Option<PathBuf>,
+    /// Several replicas of which one leads; `None` for one that is alone.
+    pub election: Option<Election>,
+    /// How long a leader that ends shows its final totals, for scrapers that have not got them yet.
+    pub final_scrape: Duration,
     /// How filters prove which gateway they are.
     pub tokens: Tokens,
     /// How often the key file is looked at.

@@ -22,6 +22,7 @@ mod writer;
 mod tests;
 
 use std::{
+    fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -39,28 +40,66 @@ pub use start::start;
 use tokio::sync::{oneshot, watch};
 use writer::Command;
 
+use crate::lease::Tenure;
+
 /// What the ledger is told.
 #[derive(Clone)]
 pub struct LedgerConfig {
     /// Where log and snapshots live; `None` keeps the totals in memory only.
     pub state_dir: Option<PathBuf>,
-    /// Who writes: the identity that holds the Lease. Kept in the log's header.
-    pub owner: String,
-    /// How histograms are kept; reports of another layout are re-cut, counted.
-    pub layout: Layout,
-    /// Policies follow that decide the layout and `by_service` ([`LedgerHandle::configure`]): a ledger that goes on keeps
-    /// its own until then, since what was joined cannot be taken apart again, nor what was dropped be had back.
+    /// Who writes. Kept in the log's header.
+    pub owner: Owner,
+    /// Whose log is continued; with that of any other a new ledger begins.
+    pub continues: Option<Owner>,
+    /// Reports are acknowledged while it holds only.
+    pub tenure: Tenure,
+    /// How totals are kept.
+    pub shape: Shape,
+    /// Policies follow that decide the shape ([`LedgerHandle::configure`]): a ledger that goes on keeps its own until then, since what was joined cannot be taken apart again, nor what was dropped be had back.
     pub policies_follow: bool,
     /// Series at most; further ones are counted in one overflow series.
     pub max_series: usize,
     /// A series of a target that is gone is dropped after this long without a change.
     pub series_expiry: Duration,
-    /// Also keep totals per gateway and Service, for `kong_upstream_latency_ms`.
-    pub by_service: bool,
     /// What `kong_upstream_latency_ms` shows of them.
     pub kong: DataplaneUrls,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
+}
+
+/// How totals are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Of histograms; reports of another layout are re-cut, counted.
+    pub layout: Layout,
+    /// Also keep totals per gateway and Service, for `kong_upstream_latency_ms`.
+    pub by_service: bool,
+}
+
+/// Who holds the Lease, and in which of its terms: two that are equal had nobody in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The holder's identity.
+    pub identity: String,
+    /// The Lease's transitions.
+    pub term: u32,
+}
+
+impl Owner {
+    /// Where no Lease decides who writes.
+    #[must_use]
+    pub fn sole() -> Self {
+        Self {
+            identity: "sole".to_owned(),
+            term: 0,
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (term {})", self.identity, self.term)
+    }
 }
 
 /// What the ledger asks of the index.
@@ -104,6 +143,9 @@ pub enum ReportError {
     /// The queue or a table is full, or the source has not synced (503: keep and retry).
     #[error("{0}; send the report again later")]
     Busy(&'static str),
+    /// This replica leads no more, or cannot tell (503: keep and retry). What was applied is known by its sequence.
+    #[error("this replica could not renew its Lease; send the report again later")]
+    NotLeader,
     /// The ledger has stopped (503: keep and retry).
     #[error("the controller is stopping; send the report again later")]
     Stopped,
@@ -207,13 +249,10 @@ impl LedgerHandle {
         durability.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps histograms by another layout from now on, those that are there are converted; and totals per gateway and
-    /// Service, or not.
-    pub fn configure(&self, layout: Layout, by_service: bool) {
+    /// Keeps totals in another shape from now on; histograms that are there are converted.
+    pub fn configure(&self, shape: Shape) {
         // A thread that has ended keeps nothing any more.
-        let _ = self
-            .queue
-            .control(Command::Configure { layout, by_service });
+        let _ = self.queue.control(Command::Configure(shape));
     }
 
     /// Forgets what is due now, instead of within ten seconds; for tests with a clock of their own.
@@ -228,6 +267,14 @@ impl LedgerHandle {
     pub async fn ended(&self) {
         let mut ended = self.ended.clone();
         while ended.changed().await.is_ok() {}
+    }
+
+    /// Applies and answers what is queued; later reports are refused. What is read from then on is final.
+    pub async fn seal(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.queue.control(Command::Seal(reply)) {
+            let _ = done.await;
+        }
     }
 
     /// Applies what is queued, writes a last snapshot, ends the thread.

@@ -10,18 +10,25 @@
 //!                                 metrics port: GET /metrics, API port: GET /api/v1 (windows)
 //! ```
 //!
+//! Of several replicas one leads by a Lease and has the ledger and the mapping's sessions; the others stand by: they
+//! read the same source and pass calls on ([`lease`], `role`, `forward`, `leading`).
+//!
 //! One writer per state: the mapping task owns the index, the ledger thread owns the totals. The HTTP side holds
 //! handles only, so a scrape never blocks ingest and a slow client blocks nobody.
 
 pub mod auth;
 pub mod config;
 mod crds;
+mod forward;
 mod http;
+mod leading;
+pub mod lease;
 pub mod ledger;
 mod live;
 pub mod mapping;
 mod policies;
 pub mod render;
+mod role;
 mod run;
 pub mod source;
 pub mod telemetry;

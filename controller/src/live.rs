@@ -10,8 +10,9 @@ use gaugeway_index::{Matches, Seen, WhenIdle};
 use gaugeway_wire::UnixNanos;
 
 use crate::{
-    ledger::{LedgerHandle, Question, Recently, Wanted},
+    ledger::{Question, Recently, Wanted},
     mapping::MappingHandle,
+    role::Seat,
 };
 use answer::{
     Gateway, GatewayList, GatewayOf, Latency, PodOf, Service, ServiceDetail, ServiceList, Signals,
@@ -22,7 +23,7 @@ use answer::{
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
     mapping: MappingHandle,
-    ledger: LedgerHandle,
+    seat: Seat,
 }
 
 /// Why there is no answer.
@@ -32,6 +33,8 @@ pub(crate) enum NoAnswer {
     NotSynced,
     #[error("the ledger is busy or stopping; ask again later")]
     Busy,
+    #[error("this replica does not lead; ask again later")]
+    NotLeader,
     #[error("there is no such Service")]
     NoService,
     #[error("there is no such workload, or it has no Pods")]
@@ -72,8 +75,8 @@ struct Asked {
 
 #[allow(dead_code, reason = "the metrics API's part of it comes with that")]
 impl Live {
-    pub(crate) fn new(mapping: MappingHandle, ledger: LedgerHandle) -> Self {
-        Self { mapping, ledger }
+    pub(crate) fn new(mapping: MappingHandle, seat: Seat) -> Self {
+        Self { mapping, seat }
     }
 
     /// Every Service that a gateway routes to.
@@ -286,7 +289,8 @@ impl Live {
 
     async fn ask(&self, wanted: Vec<Wanted>, windows: Vec<Window>) -> Result<Recently, NoAnswer> {
         let question = Question { wanted, windows };
-        self.ledger.recent(question).await.ok_or(NoAnswer::Busy)
+        let ledger = self.seat.totals().ok_or(NoAnswer::NotLeader)?;
+        ledger.recent(question).await.ok_or(NoAnswer::Busy)
     }
 }
 

@@ -4,6 +4,7 @@
 //! - The mapping hears that everything is known only after the policies that are known then are in force.
 //! - A status is written only when it changes, and each at most once per [`crate::config::Pace::status`].
 //! - What cannot be written does not hold up what is in force.
+//! - Every replica brings policies into force at itself; only the leader writes.
 
 mod judge;
 mod write;
@@ -12,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use gaugeway_index::RecordingPolicy;
 use gaugeway_operator::{Scene, attachments, status};
-use gaugeway_wire::{GatewayName, Layout};
+use gaugeway_wire::GatewayName;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
 use tokio::{
@@ -26,8 +27,9 @@ use self::{
 };
 use crate::{
     config::Cluster,
-    ledger::LedgerHandle,
+    ledger::Shape,
     mapping::{Event, Feed, MappingHandle, MappingStopped},
+    role::{Gate, Seat},
     source::kubernetes::{Kept, Store},
     telemetry::Telemetry,
 };
@@ -38,7 +40,9 @@ pub(crate) struct Recorders {
     /// For gateways without a policy, and for what a policy leaves open.
     pub(crate) default: RecordingPolicy,
     pub(crate) mapping: MappingHandle,
-    pub(crate) ledger: LedgerHandle,
+    /// How the totals are kept.
+    pub(crate) shape: Arc<watch::Sender<Shape>>,
+    pub(crate) seat: Seat,
     /// Whether `kong_upstream_latency_ms` is shown where no policy says.
     pub(crate) kong_metric: bool,
 }
@@ -55,13 +59,14 @@ pub(crate) struct Keeper {
     period: std::time::Duration,
     telemetry: Arc<Telemetry>,
     in_force: Option<InForce>,
+    /// Only the leader writes.
+    gate: Gate,
 }
 
 /// What the mapping and the ledger were told last.
 #[derive(PartialEq, Eq)]
 struct InForce {
-    layout: Layout,
-    by_service: bool,
+    shape: Shape,
     others: RecordingPolicy,
     gateways: BTreeMap<GatewayName, RecordingPolicy>,
 }
@@ -77,6 +82,7 @@ impl Keeper {
         let period = cluster.pace.status;
         Self {
             store,
+            gate: recorders.seat.gate(),
             recorders,
             own_namespace: cluster.own_namespace.clone(),
             classes_known: cluster.namespaces.is_empty(),
@@ -110,8 +116,11 @@ impl Keeper {
                 // Statuses are about what routes reach: the mapping has read them when it says so.
                 self.recorders.mapping.until_synced().await;
             }
-            self.tell(&judged).await;
+            if self.gate.is_open() {
+                self.tell(&judged).await;
+            }
             tokio::select! {
+                () = self.gate.changed() => {}
                 changed = changes.changed() => if changed.is_err() { return },
                 _ = tick.tick() => {}
             }
@@ -141,8 +150,10 @@ impl Keeper {
     /// Brings into force what is not yet.
     async fn enforce(&mut self, judged: &Judged) -> Result<(), MappingStopped> {
         let wanted = InForce {
-            layout: judged.layouts.common.clone(),
-            by_service: self.recorders.kong_metric || judged.asks_for_kong(),
+            shape: Shape {
+                layout: judged.layouts.common.clone(),
+                by_service: self.recorders.kong_metric || judged.asks_for_kong(),
+            },
             others: judged.others.clone(),
             gateways: judged.recorded.clone(),
         };
@@ -150,10 +161,16 @@ impl Keeper {
             return Ok(());
         }
         let Recorders {
-            mapping, ledger, ..
+            mapping,
+            shape,
+            seat,
+            ..
         } = &self.recorders;
-        // Before the filters: what they report is then kept as they report it.
-        ledger.configure(wanted.layout.clone(), wanted.by_service);
+        // Before the filters: what they report is then kept as they report it. A ledger that starts later takes it over.
+        shape.send_replace(wanted.shape.clone());
+        if let Some(ledger) = seat.totals() {
+            ledger.configure(wanted.shape.clone());
+        }
         mapping
             .set_policies(wanted.others.clone(), wanted.gateways.clone())
             .await?;

@@ -1,15 +1,9 @@
 //! Puts the parts together, and takes them apart again in the right order.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use axum::Router;
-use gaugeway_aggregate::DataplaneUrls;
-use gaugeway_wire::UnixNanos;
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
@@ -17,8 +11,9 @@ use tracing::{info, warn};
 use crate::{
     auth::Verifier,
     config::{Config, Source, Tokens},
-    http::{Api, Filters, Metrics, Modules, Port, Server},
-    ledger::{self, LedgerConfig, LedgerHandle},
+    forward::Forward,
+    http::{Api, Filters, Metrics, Modules, Port, Readers, Server},
+    leading::{Leading, Ledgers},
     live::Live,
     mapping::{self, Feed, MappingHandle},
     policies::Recorders,
@@ -30,17 +25,14 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// Who writes the ledger where no Lease decides it.
-const SOLE_OWNER: &str = "sole";
-/// Longest wait for the ledger's last snapshot. What was acknowledged is in the log anyway.
-const LEDGER_STOP: Duration = Duration::from_secs(10);
-
 /// A controller whose ports listen.
 pub struct Controller {
     servers: Vec<(Server, Router)>,
     ports: Ports,
     mapping: MappingHandle,
-    ledger: LedgerHandle,
+    leading: Leading,
+    readers: Readers,
+    final_scrape: Duration,
     /// Lives as long as the controller.
     source: Running,
 }
@@ -90,45 +82,60 @@ impl Controller {
             api: api.address()?,
         };
         let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
-        let ledger = start_ledger(&config, &mapping, &telemetry).await?;
+        let ledgers = Ledgers::new(&config, mapping.clone(), &telemetry);
+        let shape = ledgers.shape();
+        let leading = match &config.election {
+            Some(election) => Leading::elected(election, &config, ledgers, ports.filters).await?,
+            None => Leading::alone(ledgers).await?,
+        };
+        let seat = leading.seat();
         let recorders = Recorders {
             default: config.recording.clone(),
             mapping: mapping.clone(),
-            ledger: ledger.clone(),
+            shape,
+            seat: seat.clone(),
             kong_metric: config.kong_metric,
         };
         let source = start_source(&config.source, feed, recorders, &telemetry).await?;
         let modules = Modules::new(config.filter_modules);
+        let forward = Forward::new(verifier.clone(), Arc::clone(&telemetry));
+        let readers = Readers::default();
         let calls = Filters::new(
             mapping.clone(),
-            ledger.clone(),
+            seat.clone(),
+            forward.clone(),
             verifier,
             config.http,
             Arc::clone(&telemetry),
         );
         let scrapes = Metrics {
             mapping: mapping.clone(),
-            ledger: ledger.clone(),
+            seat: seat.clone(),
+            readers: readers.clone(),
             telemetry: Arc::clone(&telemetry),
             source: source.state.clone(),
             version: config.version,
             module_paths: modules.paths(),
         };
         let questions = Api {
-            live: Live::new(mapping.clone(), ledger.clone()),
+            live: Live::new(mapping.clone(), seat.clone()),
+            seat,
+            forward,
             telemetry: Arc::clone(&telemetry),
         };
         log_start(&config, &ports, &modules);
         Ok(Self {
             servers: vec![
-                (filters, calls.router()),
+                (filters, calls.router(questions.clone().router())),
                 (wasm, modules.router(Arc::clone(&telemetry))),
                 (metrics, scrapes.router()),
                 (api, questions.router()),
             ],
             ports,
             mapping,
-            ledger,
+            leading,
+            readers,
+            final_scrape: config.final_scrape,
             source,
         })
     }
@@ -139,12 +146,14 @@ impl Controller {
         self.ports
     }
 
-    /// Serves until `shutdown` resolves. Then: no new calls, held polls are answered, calls in progress end, the
+    /// Serves until `shutdown` resolves. Then: a leader answers what it was told, gives its Lease back, and passes calls
+    /// on until its scrapers have its final totals; no new calls, held polls are answered, calls in progress end, the
     /// ledger writes its last snapshot.
     ///
     /// # Errors
-    /// When a part ended by itself: the process is then better started again than left half alive.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    /// When a part ended by itself, or another replica leads: the process is then better started again than left half
+    /// alive.
+    pub async fn serve(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for (server, router) in self.servers {
@@ -152,28 +161,31 @@ impl Controller {
         }
         let broken = tokio::select! {
             () = shutdown => None,
-            () = self.mapping.ended() => Some("mapping"),
-            () = self.ledger.ended() => Some("ledger"),
-            _ = tasks.join_next() => Some("server of a port"),
+            () = self.mapping.ended() => Some(anyhow!("the mapping ended by itself; {RESTART}")),
+            error = self.leading.run() => Some(error),
+            _ = tasks.join_next() => Some(anyhow!("the server of a port ended by itself; {RESTART}")),
         };
         info!("stopping");
+        let led = self.leading.hand_over().await;
+        // Its calls go to the next leader meanwhile.
+        if broken.is_none() && led {
+            let told = self.readers.have_final();
+            if tokio::time::timeout(self.final_scrape, told).await.is_err() {
+                warn!("a scraper did not come for the final totals in time");
+            }
+        }
         stop.send_replace(true);
         self.mapping.stop().await;
         while tasks.join_next().await.is_some() {}
         drop(self.source);
-        if tokio::time::timeout(LEDGER_STOP, self.ledger.stop())
-            .await
-            .is_err()
-        {
-            warn!("the last snapshot takes too long; the next start reads the log instead");
-        }
+        self.leading.stop().await;
         info!("stopped");
-        match broken {
-            None => Ok(()),
-            Some(part) => bail!("the {part} ended by itself; the log says why, a restart helps"),
-        }
+        broken.map_or(Ok(()), Err)
     }
 }
+
+/// What helps when a part ends by itself.
+const RESTART: &str = "the log says why, a restart helps";
 
 async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Server; 4]> {
     if !config.api_listen.ip().is_loopback() {
@@ -225,46 +237,6 @@ async fn start_source(
             }
         }
     })
-}
-
-/// Reads what the state directory holds, on a thread that may block.
-async fn start_ledger(
-    config: &Config,
-    mapping: &MappingHandle,
-    telemetry: &Arc<Telemetry>,
-) -> anyhow::Result<LedgerHandle> {
-    let told = LedgerConfig {
-        state_dir: config.state_dir.clone(),
-        owner: SOLE_OWNER.to_owned(),
-        layout: config.recording.wire.layout(),
-        policies_follow: matches!(config.source, Source::Kubernetes(_)),
-        max_series: config.series.max,
-        series_expiry: config.series.expiry,
-        by_service: config.kong_metric,
-        kong: kong_urls(mapping, config.kong_metric),
-        clock: Arc::new(wall_clock),
-    };
-    let (objects, telemetry) = (Arc::new(mapping.objects()), Arc::clone(telemetry));
-    let started = tokio::task::spawn_blocking(move || ledger::start(told, objects, telemetry));
-    Ok(started.await??)
-}
-
-/// What stands in `dataplane_url`, for Services whose policy wants `kong_upstream_latency_ms`: Kong's operator puts the
-/// data plane's address there, we the gateway.
-fn kong_urls(mapping: &MappingHandle, default: bool) -> DataplaneUrls {
-    let objects = mapping.objects();
-    DataplaneUrls(Arc::new(move |gateway, namespace, service| {
-        let told = objects.kong_compatible(gateway, namespace, service);
-        told.unwrap_or(default).then(|| gateway.as_str().to_owned())
-    }))
-}
-
-/// Zero before 1970.
-fn wall_clock() -> UnixNanos {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn log_start(config: &Config, ports: &Ports, modules: &Modules) {

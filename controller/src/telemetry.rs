@@ -33,6 +33,8 @@ pub struct Telemetry {
     pub mapping: MappingMetrics,
     /// Totals and their log.
     pub ledger: LedgerMetrics,
+    /// Who leads.
+    pub lease: LeaseMetrics,
 }
 
 /// HTTP servers.
@@ -44,8 +46,10 @@ pub struct HttpMetrics {
     pub calls: IntCounterVec,
     /// Open connections, by port.
     pub connections: IntGaugeVec,
-    /// Reads of the token key file, by result.
+    /// Reads of the token key, by result.
     pub key_reads: IntCounterVec,
+    /// Calls forwarded to the leader, by path and result.
+    pub forwarded: IntCounterVec,
 }
 
 /// Source of objects.
@@ -129,6 +133,17 @@ pub struct LedgerMetrics {
     pub started: Gauge,
 }
 
+/// Who leads.
+#[derive(Debug)]
+pub struct LeaseMetrics {
+    /// 1 while this replica takes reports.
+    pub leader: IntGauge,
+    /// 1 while what is shown may be behind.
+    pub stale: IntGauge,
+    /// Writes of the Lease, by result.
+    pub writes: IntCounterVec,
+}
+
 /// Policies.
 #[derive(Clone, Debug)]
 pub struct PolicyMetrics {
@@ -158,6 +173,7 @@ impl Telemetry {
         let policies = PolicyMetrics::register(&mut r)?;
         let mapping = MappingMetrics::register(&mut r)?;
         let ledger = LedgerMetrics::register(&mut r)?;
+        let lease = LeaseMetrics::register(&mut r)?;
         let (registry, table) = r.finish();
         Ok(Arc::new(Self {
             registry,
@@ -168,6 +184,7 @@ impl Telemetry {
             policies,
             mapping,
             ledger,
+            lease,
         }))
     }
 
@@ -206,7 +223,32 @@ impl HttpMetrics {
             )?,
             key_reads: r.int_counter_vec(
                 "gaugeway_token_key_reads_total",
-                "Reads of the token key file, by result; after a failed read the last good keys stay in force.",
+                "Reads of the token key, by result; after a failed read the last good keys stay in force.",
+                &["result"],
+            )?,
+            forwarded: r.int_counter_vec(
+                "gaugeway_forwarded_calls_total",
+                "Calls that this replica, standing by, passed on to the leader, by path and result (ok; refused: the leader said so; failed: no answer from it).",
+                &["path", "result"],
+            )?,
+        })
+    }
+}
+
+impl LeaseMetrics {
+    fn register(r: &mut Register) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            leader: r.int_gauge(
+                "gaugeway_leader",
+                "1 while this replica leads: takes reports and shows totals. Without leader election always 1.",
+            )?,
+            stale: r.int_gauge(
+                "gaugeway_stale",
+                "1 while this replica shows totals and takes no reports, since its Lease ran out or was given back.",
+            )?,
+            writes: r.int_counter_vec(
+                "gaugeway_lease_writes_total",
+                "Writes of the leader's Lease, by result (ok, conflict: another replica was first, error).",
                 &["result"],
             )?,
         })

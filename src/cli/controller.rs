@@ -1,5 +1,7 @@
 //! `gaugeway controller`.
 
+mod election;
+
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
@@ -15,6 +17,7 @@ use gaugeway_controller::{
 use gaugeway_wire::{ClassicBounds, Nanos, Policy, Schema};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::election::ElectionFlags;
 use super::{
     output::out,
     runtime,
@@ -37,6 +40,9 @@ Examples:
   In a cluster, or from outside of one:
     gaugeway controller --kubernetes --token-key-file key --state-dir ./state
     gaugeway controller --kubernetes --kubeconfig ~/.kube/config --insecure-no-token
+
+  Two replicas, of which one leads (in a Pod; the chart does this):
+    gaugeway controller --kubernetes … --leader-election --own-namespace gaugeway --identity $POD_UID --advertise $POD_IP
 
   Fewer series (per Service only), per route:
     gaugeway controller … --dimensions route
@@ -67,6 +73,8 @@ pub(crate) struct ControllerArgs {
     /// Directory for the totals' log and snapshots. Without it totals begin at zero after each restart.
     #[arg(long, env = "GAUGEWAY_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Replicas")]
+    election: ElectionFlags,
     #[command(flatten, next_help_heading = "Ports")]
     ports: PortFlags,
     #[command(flatten, next_help_heading = "What is recorded")]
@@ -241,7 +249,11 @@ impl ControllerArgs {
     }
 
     fn config(self) -> Result<Config> {
+        let final_scrape = self.election.final_scrape();
+        let own_namespace = self.cluster.own_namespace.as_deref();
         Ok(Config {
+            election: self.election.election(own_namespace)?,
+            final_scrape,
             source: self.source.source(self.cluster),
             filters_listen: self.ports.filters_listen,
             wasm_listen: self.ports.wasm_listen,

@@ -11,7 +11,7 @@ use gaugeway_wire::GatewayName;
 use tokio::{io::AsyncReadExt as _, sync::watch};
 use tracing::{error, info};
 
-use super::{Keys, KeysError};
+use super::{Keys, KeysError, Token};
 use crate::{config::Tokens, telemetry::Telemetry};
 
 /// Longest key file that is read; two keys and some comments are far below.
@@ -69,6 +69,21 @@ impl Verifier {
             Some(keys) => keys.borrow().verify(gateway, token),
             None => true,
         }
+    }
+}
+
+impl Verifier {
+    /// Whether `token` is another replica's, or no tokens are asked for.
+    pub(crate) fn accepts_replica(&self, token: &str) -> bool {
+        match &self.0 {
+            Some(keys) => keys.borrow().verify_replica(token),
+            None => true,
+        }
+    }
+
+    /// By which another replica knows this one; `None` when no tokens are asked for.
+    pub(crate) fn replica_token(&self) -> Option<Token> {
+        self.0.as_ref().map(|keys| keys.borrow().replica_token())
     }
 }
 

@@ -1,35 +1,52 @@
 //! The API port: `/api/v1/services`, `/api/v1/services/{namespace}/{name}`, `/api/v1/gateways`, `/api/v1/openapi.json`.
 //!
-//! It listens on loopback only, since it asks nobody who they are.
+//! It listens on loopback only, since it asks nobody who they are. A replica that does not lead passes questions on to
+//! the leader, on whose filters port the same paths stand for other replicas.
 
 mod openapi;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::{Path as Segments, RawQuery, State},
+    extract::{Path as Segments, RawQuery, Request, State},
     http::{HeaderValue, Response, StatusCode, header},
+    middleware::{self, Next},
+    response::IntoResponse as _,
     routing::get,
 };
+use bytes::Bytes;
 use gaugeway_aggregate::Window;
 use serde::Serialize;
 
 pub use openapi::openapi;
 
-use super::refusal::{Path, Reason, Refusal};
+use super::{
+    filters::{BETWEEN_REPLICAS, away, passed_back},
+    metrics::STALE,
+    refusal::{Path, Reason, Refusal},
+};
 use crate::{
+    forward::{self, Forward},
     live::{Live, NoAnswer},
+    role::{Seat, Taker},
     telemetry::Telemetry,
 };
 
 const SERVED: &str = "this port serves GET /api/v1/services, /api/v1/services/NAMESPACE/NAME, /api/v1/gateways and \
     /api/v1/openapi.json";
 
+/// Longest wait for the leader's answer, and its longest answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
 /// What the handlers hold.
+#[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) live: Live,
+    pub(crate) seat: Seat,
+    pub(crate) forward: Forward,
     pub(crate) telemetry: Arc<Telemetry>,
 }
 
@@ -72,13 +89,42 @@ fn bad(pair: &str) -> Refusal {
 
 impl Api {
     pub(crate) fn router(self) -> Router {
+        let api = Arc::new(self);
+        let leads = middleware::from_fn_with_state(Arc::clone(&api), by_the_leader);
         Router::new()
             .route("/api/v1/services", get(services))
             .route("/api/v1/services/{namespace}/{name}", get(service))
             .route("/api/v1/gateways", get(gateways))
+            .layer(leads)
             .route("/api/v1/openapi.json", get(description))
             .fallback(not_served)
-            .with_state(Arc::new(self))
+            .with_state(api)
+    }
+
+    /// What the leader says.
+    async fn ask_leader(&self, request: Request) -> Result<Response<Body>, Refusal> {
+        let Taker::At(leader) = self.seat.taker() else {
+            return Err(NoAnswer::NotLeader.into());
+        };
+        let asked = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        let path = format!("{BETWEEN_REPLICAS}{asked}").parse();
+        let call = forward::Call {
+            method: request.method().clone(),
+            path: &path.map_err(|_| bad(asked))?,
+            headers: request.headers(),
+            body: Bytes::new(),
+            patience: PATIENCE,
+            answer: ANSWER_BYTES,
+            label: Path::Api.as_str(),
+        };
+        self.forward
+            .call(&leader, call)
+            .await
+            .map(passed_back)
+            .map_err(away)
     }
 
     fn conclude<T: Serialize>(&self, result: Result<T, Refusal>) -> Response<Body> {
@@ -106,6 +152,27 @@ fn json(text: String) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Who has windows answers; who stands by asks.
+async fn by_the_leader(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let elsewhere = matches!(api.seat.taker(), Taker::At(_)) || api.seat.totals().is_none();
+    if elsewhere {
+        let answer = api.ask_leader(request).await;
+        return answer.unwrap_or_else(|refusal| api.conclude::<()>(Err(refusal)));
+    }
+    let stale = api.seat.is_stale();
+    let mut response = next.run(request).await.into_response();
+    if stale {
+        response
+            .headers_mut()
+            .insert(STALE, HeaderValue::from_static("1"));
+    }
     response
 }
 
@@ -162,6 +229,7 @@ impl From<NoAnswer> for Refusal {
         let text = no.to_string();
         match no {
             NoAnswer::NotSynced => Self::unavailable(Reason::NotSynced, text),
+            NoAnswer::NotLeader => Self::unavailable(Reason::NoLeader, text),
             NoAnswer::Busy => Self::unavailable(Reason::Busy, text),
             NoAnswer::NoService | NoAnswer::NoWorkload => {
                 Self::new(StatusCode::NOT_FOUND, Reason::UnknownObject, text)

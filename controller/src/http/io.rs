@@ -7,6 +7,7 @@
 use std::{
     io::{self, ErrorKind},
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,6 +18,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use crate::lease::Tenure;
+
 /// Length of HTTP/2's preface: after so many bytes the version is known.
 const PREFACE_BYTES: usize = 24;
 /// How long what a peer still sends is read and dropped after our last byte.
@@ -24,9 +27,33 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Longest wait for a peer that does not take its answer.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
+/// Keeps an acknowledgement from leaving when its replica leads no more: between the decision to give it and its bytes
+/// on the wire the process may have been stopped for any time. Asked directly before each write; what does not pass ends
+/// the connection. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fence(Arc<OnceLock<Tenure>>);
+
+impl Fence {
+    /// From now on what is written on this connection may be an acknowledgement.
+    pub(super) fn arm(&self, tenure: &Tenure) {
+        self.0.get_or_init(|| tenure.clone());
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.0.get() {
+            Some(tenure) if !tenure.holds() => {
+                let text = "this replica leads no more";
+                Err(io::Error::new(ErrorKind::ConnectionAborted, text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct Guarded {
     stream: TcpStream,
+    fence: Fence,
     /// Ends the wait for the first bytes.
     head: Deadline,
     head_read: usize,
@@ -36,11 +63,12 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn new(stream: TcpStream, head_timeout: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, head_timeout: Duration, fence: Fence) -> Self {
         let mut head = Deadline::default();
         head.arm(head_timeout);
         Self {
             stream,
+            fence,
             head,
             head_read: 0,
             write: Deadline::default(),
@@ -92,6 +120,7 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.fence.check()?;
         let progress = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.guard_write(cx, progress)
     }
@@ -101,6 +130,7 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.fence.check()?;
         let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.guard_write(cx, progress)
     }

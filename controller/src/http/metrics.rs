@@ -9,23 +9,29 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
     routing::get,
 };
-use gaugeway_aggregate::{Encoding, Exposition, exposition};
+use gaugeway_aggregate::{Aggregate, Encoding, Exposition, exposition};
+use gaugeway_wire::{Nanos, Policy, UnixNanos};
 
 use super::{
     negotiate,
+    readers::Readers,
     refusal::{Path, Reason, Refusal},
     scrape::{Delivery, ScrapeBody},
     server::Peer,
 };
 use crate::{
-    ledger::{Durability, LedgerHandle, Scraper},
+    ledger::{Durability, Scrape, Scraper},
     mapping::MappingHandle,
+    role::Seat,
     source::SourceState,
     telemetry::Telemetry,
 };
+
+/// On what may be behind, since this replica's Lease ran out.
+pub(super) const STALE: HeaderName = HeaderName::from_static("x-gaugeway-stale");
 
 /// Bytes of a scraper's user agent that are kept.
 const AGENT_BYTES: usize = 64;
@@ -34,7 +40,8 @@ const SERVED: &str = "this port serves GET /metrics, /healthz and /readyz";
 /// What the handlers hold.
 pub(crate) struct Metrics {
     pub(crate) mapping: MappingHandle,
-    pub(crate) ledger: LedgerHandle,
+    pub(crate) seat: Seat,
+    pub(crate) readers: Readers,
     pub(crate) telemetry: Arc<Telemetry>,
     /// What `/readyz` says of the source while it has not been read.
     pub(crate) source: SourceState,
@@ -59,8 +66,28 @@ impl Metrics {
         refusal.into_response()
     }
 
-    fn durability(&self) -> String {
-        match self.ledger.durability() {
+    /// What a replica without totals shows.
+    fn nothing() -> Scrape {
+        let config = gaugeway_aggregate::Config {
+            layout: Policy::default().layout(),
+            max_series: 0,
+            series_expiry: Nanos(0),
+            by_service: false,
+        };
+        let (snapshot, view) = Aggregate::new(config, UnixNanos(0)).scrape("", UnixNanos(0));
+        Scrape {
+            snapshot,
+            view,
+            kong: None,
+        }
+    }
+
+    fn standing(&self) -> String {
+        let role = self.seat.describe();
+        let Some(ledger) = self.seat.totals() else {
+            return role;
+        };
+        let durability = match ledger.durability() {
             Durability::MemoryOnly => {
                 "totals are in memory only (no --state-dir): a restart begins at zero".to_owned()
             }
@@ -68,7 +95,8 @@ impl Metrics {
             Durability::Degraded(why) => {
                 format!("DEGRADED: the log cannot be written, totals are in memory only: {why}")
             }
-        }
+        };
+        format!("{role}; {durability}")
     }
 }
 
@@ -83,11 +111,19 @@ async fn metrics(
         .unwrap_or_default();
     let agent: String = agent.chars().take(AGENT_BYTES).collect();
     let scraper = Scraper(format!("{} {agent}", peer.ip()));
-    let Some(scrape) = state.ledger.scrape(scraper.clone()).await else {
+    let ledger = state.seat.totals();
+    // Before the totals are taken.
+    let (is_stale, is_final) = (state.seat.is_stale(), state.seat.is_final());
+    let scrape = match &ledger {
+        Some(ledger) => ledger.scrape(scraper.clone()).await,
+        None => Some(Metrics::nothing()),
+    };
+    let Some(scrape) = scrape else {
         let text = "the ledger is busy or stopping; scrape again later";
         return state.refuse(Path::Metrics, Refusal::unavailable(Reason::Busy, text));
     };
     state.mapping.observe();
+    state.seat.observe();
     let (format, encoding) = (negotiate::format(&headers), negotiate::encoding(&headers));
     let own = state.telemetry.encode(format).unwrap_or_else(|error| {
         tracing::error!(%error, "own metrics cannot be encoded");
@@ -104,7 +140,9 @@ async fn metrics(
     let delivery = Delivery {
         scraper,
         change: scrape.snapshot.change,
-        ledger: state.ledger.clone(),
+        ledger,
+        is_final,
+        readers: state.readers.clone(),
         telemetry: Arc::clone(&state.telemetry),
     };
     let body = ScrapeBody::new(Exposition::new(scrape.snapshot, request), delivery);
@@ -116,6 +154,9 @@ async fn metrics(
         let gzip = HeaderValue::from_static("gzip");
         headers.insert(header::CONTENT_ENCODING, gzip);
     }
+    if is_stale {
+        headers.insert(STALE, HeaderValue::from_static("1"));
+    }
     let vary = HeaderValue::from_static("accept, accept-encoding");
     headers.insert(header::VARY, vary);
     response
@@ -123,7 +164,7 @@ async fn metrics(
 
 async fn ready(State(state): State<Arc<Metrics>>) -> Response<Body> {
     if state.mapping.synced() {
-        return Response::new(Body::from(format!("ready; {}\n", state.durability())));
+        return Response::new(Body::from(format!("ready; {}\n", state.standing())));
     }
     let bad = state.telemetry.source.files.with_label_values(&["bad"]);
     let text = format!(
@@ -148,7 +189,7 @@ async fn index(State(state): State<Arc<Metrics>>) -> Response<Body> {
          <li><a href=readyz>/readyz</a>: {synced}\
          </ul><p>Ledger: {durability}.<p>The wasm port serves <code>{modules}</code>.\n",
         version = state.version,
-        durability = escape(&state.durability()),
+        durability = escape(&state.standing()),
         modules = state.module_paths,
     );
     let mut response = Response::new(Body::from(page));

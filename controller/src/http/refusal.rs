@@ -34,6 +34,9 @@ pub(super) enum Reason {
     Busy,
     NotSynced,
     Stopping,
+    NoLeader,
+    LeaseExpired,
+    LeaderAway,
     UnknownPath,
     UnknownModule,
     UnknownObject,
@@ -75,7 +78,7 @@ impl Path {
 }
 
 impl Reason {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 22] = [
         Self::GatewayHeader,
         Self::Token,
         Self::TooLarge,
@@ -87,6 +90,9 @@ impl Reason {
         Self::Busy,
         Self::NotSynced,
         Self::Stopping,
+        Self::NoLeader,
+        Self::LeaseExpired,
+        Self::LeaderAway,
         Self::UnknownPath,
         Self::UnknownModule,
         Self::UnknownObject,
@@ -110,6 +116,9 @@ impl Reason {
             Self::Busy => "busy",
             Self::NotSynced => "not_synced",
             Self::Stopping => "stopping",
+            Self::NoLeader => "no_leader",
+            Self::LeaseExpired => "lease_expired",
+            Self::LeaderAway => "leader_away",
             Self::UnknownPath => "unknown_path",
             Self::UnknownModule => "unknown_module",
             Self::UnknownObject => "unknown_object",
@@ -140,6 +149,13 @@ impl Reason {
                 "503: the source has not been read yet; filters keep their counts and call again"
             }
             Self::Stopping => "503: the controller stops; filters keep their counts and call again",
+            Self::NoLeader => "503: no replica leads now; filters keep their counts and call again",
+            Self::LeaseExpired => {
+                "503: the leader could not renew its Lease (is the API server away?); filters keep their counts and call again"
+            }
+            Self::LeaderAway => {
+                "503: this replica stands by and the leader does not answer it; filters keep their counts and call again"
+            }
             Self::UnknownPath => {
                 "404: nothing is served there, or another version of the contract was asked for"
             }
@@ -215,6 +231,7 @@ impl From<ReportError> for Refusal {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, Reason::ForeignVm, text)
             }
             ReportError::Busy(_) => Self::unavailable(Reason::Busy, text),
+            ReportError::NotLeader => Self::unavailable(Reason::LeaseExpired, text),
             ReportError::Stopped => Self::unavailable(Reason::Stopping, text),
         }
     }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use gaugeway_aggregate::{ChangeNumber, Exposition};
 use hyper::body::Frame;
 
+use super::readers::Readers;
 use crate::{
     ledger::{LedgerHandle, Scraper},
     telemetry::Telemetry,
@@ -28,7 +29,11 @@ const PIECE: usize = 96 * 1024;
 pub(super) struct Delivery {
     pub(super) scraper: Scraper,
     pub(super) change: ChangeNumber,
-    pub(super) ledger: LedgerHandle,
+    /// Where the totals are from; `None` for a page without any.
+    pub(super) ledger: Option<LedgerHandle>,
+    /// These totals do not change any more.
+    pub(super) is_final: bool,
+    pub(super) readers: Readers,
     pub(super) telemetry: Arc<Telemetry>,
 }
 
@@ -65,7 +70,11 @@ impl ScrapeBody {
         if let Some(delivery) = self.delivery.take() {
             let seconds = self.spent.as_secs_f64();
             delivery.telemetry.ledger.render.observe(seconds);
-            delivery.ledger.delivered(delivery.scraper, delivery.change);
+            let (scraper, is_final) = (delivery.scraper, delivery.is_final);
+            delivery.readers.delivered(&scraper, is_final);
+            if let Some(ledger) = delivery.ledger {
+                ledger.delivered(scraper, delivery.change);
+            }
         }
     }
 }

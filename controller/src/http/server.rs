@@ -8,26 +8,27 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::Request};
+use axum::{
+    Router,
+    extract::Request,
+    http::{Response, StatusCode, Version},
+};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto::Builder,
 };
 use prometheus::IntGauge;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use super::{
-    io::Guarded,
+    io::{Fence, Guarded},
     refusal::{Path, Reason},
 };
 use crate::{config::HttpLimits, telemetry::Telemetry};
@@ -101,7 +102,6 @@ impl Server {
             .http
             .connections
             .with_label_values(&[self.port.as_str()]);
-        let graceful = GracefulShutdown::new();
         let mut tasks = JoinSet::new();
         loop {
             let stopped = async {
@@ -117,7 +117,7 @@ impl Server {
             match (accepted, Arc::clone(&slots).try_acquire_owned()) {
                 (Ok((stream, peer)), Ok(slot)) => {
                     let connection = self.connection(slot, &open, peer);
-                    tasks.spawn(connection.serve(stream, router.clone(), graceful.watcher()));
+                    tasks.spawn(connection.serve(stream, router.clone(), stop.clone()));
                 }
                 // Closed at once: better than a queue that nobody sees.
                 (Ok(_), Err(_)) => self.telemetry.reject(Path::Other, Reason::Connections),
@@ -125,10 +125,7 @@ impl Server {
             }
         }
         drop(self.listener);
-        let drained = async {
-            graceful.shutdown().await;
-            while tasks.join_next().await.is_some() {}
-        };
+        let drained = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(self.limits.stop_timeout, drained)
             .await
             .is_err()
@@ -187,20 +184,56 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, router: Router, watcher: Watcher) {
+    /// Until the peer leaves; after the stop signal, and after an answer that another replica may give better, for as
+    /// long as calls on it are in progress.
+    async fn serve(self, stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
         // Answers are small and awaited.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "TCP_NODELAY cannot be set");
         }
         let peer = Peer(self.peer);
+        let fence = Fence::default();
+        let io = TokioIo::new(Guarded::new(
+            stream,
+            self.limits.header_timeout,
+            fence.clone(),
+        ));
+        let leave = Arc::new(Notify::new());
+        let leaving = Arc::clone(&leave);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            // HTTP/1 closes its connection by a header; HTTP/2 has none for that.
+            let sticks = request.version() == Version::HTTP_2;
             request.extensions_mut().insert(peer);
-            router.clone().oneshot(request)
+            request.extensions_mut().insert(fence.clone());
+            let (answer, leaving) = (router.clone().oneshot(request), Arc::clone(&leaving));
+            async move {
+                let answer = answer.await;
+                let status = answer.as_ref().map(Response::status);
+                if sticks && status == Ok(StatusCode::SERVICE_UNAVAILABLE) {
+                    leaving.notify_one();
+                }
+                answer
+            }
         });
-        let io = TokioIo::new(Guarded::new(stream, self.limits.header_timeout));
+        let stopped = async {
+            // The guard that this gives must not live across an await; an error means that the port has gone.
+            drop(stop.wait_for(|stop| *stop).await);
+        };
         let builder = self.builder();
-        let connection = builder.serve_connection(io, service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let ended = tokio::select! {
+            result = connection.as_mut() => Some(result),
+            () = stopped => None,
+            () = leave.notified() => None,
+        };
+        let result = match ended {
+            Some(result) => result,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
             self.failed(&*error);
         }
     }

@@ -6,6 +6,7 @@ use gaugeway_wire::LedgerEpoch;
 use prost::Message;
 
 use super::{
+    Owner,
     directory::{Kind, Name},
     frame::{self, Frames, Next},
 };
@@ -19,7 +20,7 @@ pub(super) struct Identity {
     /// Names the ledger's life.
     pub(super) epoch: LedgerEpoch,
     /// Who held the Lease when the file was begun.
-    pub(super) owner: String,
+    pub(super) owner: Owner,
     /// The machine's boot, empty where it has no name. What was written before another boot may be incomplete.
     pub(super) boot: String,
 }
@@ -55,6 +56,9 @@ struct HeaderRecord {
     owner: String,
     #[prost(string, tag = "6")]
     boot: String,
+    /// The Lease's transitions under the owner; 0 where no Lease decides.
+    #[prost(uint32, tag = "7")]
+    term: u32,
 }
 
 /// The first bytes of a file.
@@ -64,8 +68,9 @@ pub(super) fn encode(name: Name, identity: &Identity) -> Vec<u8> {
         kind: kind(name.kind),
         number: name.number,
         epoch: identity.epoch.0,
-        owner: identity.owner.clone(),
+        owner: identity.owner.identity.clone(),
         boot: identity.boot.clone(),
+        term: identity.owner.term,
     };
     let mut out = MAGIC.to_vec();
     frame::put(&mut out, &record.encode_to_vec());
@@ -103,7 +108,10 @@ pub(super) fn read<R: Read>(
     }
     let identity = Identity {
         epoch: LedgerEpoch(record.epoch),
-        owner: record.owner,
+        owner: Owner {
+            identity: record.owner,
+            term: record.term,
+        },
         boot: record.boot,
     };
     Ok((identity, frames))
@@ -128,7 +136,10 @@ mod tests {
     fn identity() -> Identity {
         Identity {
             epoch: LedgerEpoch(42),
-            owner: "me".into(),
+            owner: Owner {
+                identity: "me".into(),
+                term: 3,
+            },
             boot: "b".into(),
         }
     }

@@ -5,7 +5,8 @@
 //! series, and Prometheus takes that for a reset and adds the whole count again. So:
 //! - an unfinished last frame was never acknowledged: it is cut off;
 //! - damage anywhere else, a missing log, or a log that ends before the machine's last restart (its tail may never
-//!   have reached the disk): a new ledger begins at zero. Damaged files are set aside, not deleted.
+//!   have reached the disk): a new ledger begins at zero. Damaged files are set aside, not deleted;
+//! - the log of another owner, or of a term after which somebody else may have led: a new ledger begins at zero.
 
 use std::{
     fs,
@@ -19,6 +20,7 @@ use gaugeway_aggregate::{
 use gaugeway_wire::LedgerEpoch;
 
 use super::{
+    Owner,
     directory::{Directory, Kind, Name},
     frame::Next,
     header::{self, HeaderError, Identity},
@@ -41,7 +43,7 @@ pub(super) struct Found {
     pub(super) aggregate: Aggregate,
     pub(super) epoch: LedgerEpoch,
     /// Who wrote it last.
-    pub(super) owner: String,
+    pub(super) owner: Owner,
     /// Number of the snapshot it was loaded from.
     pub(super) snapshot: u64,
     pub(super) snapshot_bytes: u64,
@@ -68,17 +70,23 @@ enum Loss {
     Restarted(Name),
     #[error("{0} could not be continued when the disk failed, later reports are missing")]
     Behind(Name),
+    #[error("it was written by {0}, and another may have led since")]
+    Owner(Owner),
 }
 
 impl Loss {
     /// Whether the files are good but behind: worthless, and no evidence of anything.
     const fn is_behind(&self) -> bool {
-        matches!(self, Self::Restarted(_) | Self::Behind(_))
+        matches!(self, Self::Restarted(_) | Self::Behind(_) | Self::Owner(_))
     }
 }
 
-/// Reads the directory.
-pub(super) fn recover(dir: &Directory, boot: &str) -> io::Result<Recovery> {
+/// Reads the directory; `continues` says whose ledger may be continued.
+pub(super) fn recover(
+    dir: &Directory,
+    boot: &str,
+    continues: Option<&Owner>,
+) -> io::Result<Recovery> {
     dir.remove_unfinished()?;
     let names = dir.list()?;
     let mut recovery = Recovery {
@@ -94,7 +102,8 @@ pub(super) fn recover(dir: &Directory, boot: &str) -> io::Result<Recovery> {
         Some(loaded) => {
             let names = recovery.without_strays(dir, names, &loaded)?;
             match replay_all(dir, loaded, &names, boot) {
-                Ok(found) => recovery.found = Some(found),
+                Ok(found) if continues == Some(&found.owner) => recovery.found = Some(found),
+                Ok(found) => recovery.give_up(dir, &Loss::Owner(found.owner))?,
                 Err(loss) => recovery.give_up(dir, &loss)?,
             }
         }
@@ -163,11 +172,14 @@ impl Recovery {
 
     /// A new ledger has to begin: clears the directory for it.
     fn give_up(&mut self, dir: &Directory, loss: &Loss) -> io::Result<()> {
-        tracing::error!(
-            directory = %dir.path().display(),
-            reason = %loss,
-            "the ledger cannot be continued; a new one begins, its counters start at zero"
-        );
+        let directory = dir.path().display();
+        let text = "the ledger cannot be continued; a new one begins, its counters start at zero";
+        if matches!(loss, Loss::Owner(_)) {
+            // Every change of the leader.
+            tracing::info!(%directory, reason = %loss, "{text}");
+        } else {
+            tracing::error!(%directory, reason = %loss, "{text}");
+        }
         for name in dir.list()? {
             if loss.is_behind() {
                 fs::remove_file(dir.of(name))?;
@@ -228,7 +240,7 @@ struct Replay<'a> {
     dir: &'a Directory,
     boot: &'a str,
     loaded: Loaded,
-    owner: String,
+    owner: Owner,
 }
 
 fn replay_all(dir: &Directory, loaded: Loaded, names: &[Name], boot: &str) -> Result<Found, Loss> {

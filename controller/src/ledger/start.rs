@@ -86,7 +86,7 @@ fn open(
     };
     let dir = Directory::open(path)?;
     let boot = boot_id();
-    let recovery = recovery::recover(&dir, &boot)
+    let recovery = recovery::recover(&dir, &boot, config.continues.as_ref())
         .map_err(|error| StartError::Directory(path.clone(), error))?;
     telemetry.ledger.set_aside.inc_by(recovery.set_aside);
     let identity = |epoch| Identity {
@@ -178,7 +178,7 @@ fn log_found(path: &Path, found: &Found) {
     tracing::info!(
         directory = %path.display(),
         series = found.aggregate.series_len(),
-        owner = found.owner,
+        owner = %found.owner,
         "continue the ledger"
     );
 }
@@ -187,10 +187,10 @@ impl From<&LedgerConfig> for Config {
     fn from(config: &LedgerConfig) -> Self {
         let expiry = config.series_expiry.as_nanos();
         Self {
-            layout: config.layout.clone(),
+            layout: config.shape.layout.clone(),
             max_series: config.max_series,
             series_expiry: Nanos(u64::try_from(expiry).unwrap_or(u64::MAX)),
-            by_service: config.by_service,
+            by_service: config.shape.by_service,
         }
     }
 }

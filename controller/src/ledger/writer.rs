@@ -1,6 +1,9 @@
 //! The writer thread: takes what is queued in batches, applies it, logs it, answers.
 //!
 //! **Invariant**: nothing is answered, and nothing is shown, that is not in the log (unless the log is degraded).
+//!
+//! **Invariant**: no report is acknowledged unless this replica leads when it is in the log. One that was applied and is
+//! refused for that comes again, and is then known by its sequence, or counts in the ledger of another.
 
 use std::{
     sync::{
@@ -15,19 +18,20 @@ use gaugeway_aggregate::{
     Aggregate, Applied, ChangeNumber, DataplaneUrls, DefineError, Liveness, Recent, Unfit, journal,
 };
 use gaugeway_wire::{
-    GatewayName, Layout, LedgerEpoch, Report, ReportCall, Seq, TargetDefinition, UnixNanos,
+    GatewayName, LedgerEpoch, Report, ReportCall, Seq, TargetDefinition, UnixNanos,
 };
 use tokio::sync::oneshot;
 
 use super::{
     Durability, LedgerConfig, NOT_SYNCED, Objects, ReportError, ReportOutcome, Scrape, Scraper,
+    Shape,
     durable::{Durable, Finished},
     frame,
     queue::Permit,
     recent::{Question, Recently},
     start::Ledger,
 };
-use crate::telemetry::Telemetry;
+use crate::{lease::Tenure, telemetry::Telemetry};
 
 /// Commands of one batch.
 const BATCH: usize = 256;
@@ -64,11 +68,9 @@ pub(super) enum Command {
         change: ChangeNumber,
         permit: Permit,
     },
-    Configure {
-        layout: Layout,
-        by_service: bool,
-    },
+    Configure(Shape),
     Sweep(Reply<()>),
+    Seal(Reply<()>),
     Stop(Reply<()>),
 }
 
@@ -81,6 +83,9 @@ pub(super) struct Writer {
     durability: Arc<Mutex<Durability>>,
     kong: DataplaneUrls,
     clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
+    tenure: Tenure,
+    /// Takes no more reports.
+    sealed: bool,
     /// One record, and the batch's frames.
     record: Vec<u8>,
     frames: Vec<u8>,
@@ -115,6 +120,8 @@ impl Writer {
             durability,
             kong: config.kong,
             clock: config.clock,
+            tenure: config.tenure,
+            sealed: false,
             record: Vec::new(),
             frames: Vec::new(),
             next_sweep: Instant::now() + SWEEP,
@@ -152,6 +159,10 @@ impl Writer {
             .collect();
         self.log();
         for (reply, outcome) in waiting.reports {
+            // Looked at once more for each: this thread may have been stopped since it wrote the log.
+            let leads = self.tenure.holds();
+            let outcome =
+                outcome.and_then(|done| leads.then_some(done).ok_or(ReportError::NotLeader));
             answer(reply, outcome);
         }
         for (reply, scraper) in waiting.scrapes {
@@ -203,12 +214,17 @@ impl Writer {
                 self.delivered(&scraper, change);
                 [Some(permit), None]
             }
-            Command::Configure { layout, by_service } => {
-                self.configure(layout, by_service);
+            Command::Configure(shape) => {
+                self.configure(shape);
                 [None, None]
             }
             Command::Sweep(reply) => {
                 self.sweep();
+                waiting.done.push(reply);
+                [None, None]
+            }
+            Command::Seal(reply) => {
+                self.sealed = true;
                 waiting.done.push(reply);
                 [None, None]
             }
@@ -220,6 +236,12 @@ impl Writer {
     }
 
     fn report(&mut self, gateway: &GatewayName, call: &[u8]) -> Outcome {
+        if self.sealed {
+            return Err(ReportError::Stopped);
+        }
+        if !self.tenure.holds() {
+            return Err(ReportError::NotLeader);
+        }
         let call = ReportCall::decode(call)?;
         let report = Some(call.report).filter(|report| !report.is_empty());
         let decoded = report.map(Report::decode).transpose()?;
@@ -357,7 +379,7 @@ impl Writer {
     }
 
     /// Puts the record into the batch's frames.
-    fn configure(&mut self, layout: Layout, by_service: bool) {
+    fn configure(&mut self, Shape { layout, by_service }: Shape) {
         let held = self.aggregate.config();
         let config = gaugeway_aggregate::Config {
             layout,

@@ -127,6 +127,14 @@ pub(crate) async fn start(
     Ok(source.go(recorders))
 }
 
+/// A client of its own: what it asks does not wait behind lists.
+///
+/// # Errors
+/// When the configuration that says where the cluster is cannot be used.
+pub(crate) async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
+    Ok(client::connect(cluster).await?.client)
+}
+
 impl KubernetesSource {
     /// How far it is.
     #[must_use]

@@ -306,6 +306,8 @@ fn config(manifests: PathBuf, key: PathBuf) -> Config {
         metrics_listen: any,
         api_listen: any,
         state_dir: None,
+        election: None,
+        final_scrape: Duration::ZERO,
         tokens: Tokens::KeyFile(key),
         key_poll: Duration::from_millis(10),
         recording: RecordingPolicy::default(),

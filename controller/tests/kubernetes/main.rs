@@ -20,4 +20,5 @@ mod dashboards;
 mod failures;
 mod kinds;
 mod policies;
+mod replicas;
 mod rights;

@@ -12,12 +12,12 @@ use gaugeway_controller::{
 };
 use gaugeway_rig::{
     Client, Exposition,
-    client::Request,
+    client::{Answer, Request},
     wait::{PATIENCE, until},
 };
 use gaugeway_wire::{
-    Label, MappingRequest, Nanos, Policy, ReportCall, Seq, Target, TargetDefinition, TargetKind,
-    UnixNanos, VmId,
+    CodeClass, Label, MappingRequest, Nanos, Outcome, Policy, ReportCall, RequestClass, Seq,
+    Target, TargetDefinition, TargetKind, UnixNanos, VmId,
     histogram::{bucket_index, classic_position},
     mapping::MappingAnswer,
     report::{ReportWriter, SeriesCounts},
@@ -42,6 +42,14 @@ impl Stage {
 
     /// Perhaps not ready yet.
     pub(crate) async fn launch(kubeconfig: &Path, namespaces: &[&str]) -> Self {
+        Self::launch_with(kubeconfig, namespaces, |_| {}).await
+    }
+
+    pub(crate) async fn launch_with(
+        kubeconfig: &Path,
+        namespaces: &[&str],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let pace = Pace {
             discovery: Duration::from_millis(50),
             retry: Duration::from_millis(20),
@@ -54,7 +62,9 @@ impl Stage {
             own_namespace: None,
             pace,
         });
-        let controller = Controller::start(config(source)).await.unwrap();
+        let mut config = config(source);
+        change(&mut config);
+        let controller = Controller::start(config).await.unwrap();
         let ports = controller.ports();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(controller.serve(async {
@@ -65,6 +75,15 @@ impl Stage {
             stop: Some(stop),
             running,
         }
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> Result<()> {
+        tokio::time::timeout(PATIENCE, self.running).await??
     }
 
     pub(crate) async fn ready(&self) {
@@ -143,6 +162,22 @@ impl Stage {
 
     /// Reports a request of 3 ms to a Service.
     pub(crate) async fn report(&self, gateway: &str, namespace: &str, service: &str) -> Result<()> {
+        let id = getrandom::u64()?.to_be_bytes().repeat(2);
+        let vm = VmId(id.try_into().unwrap());
+        let answer = self.report_as(vm, 1, gateway, namespace, service).await?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        Ok(())
+    }
+
+    /// The same, as report number `seq` of a worker VM, whatever the answer.
+    pub(crate) async fn report_as(
+        &self,
+        vm: VmId,
+        seq: u64,
+        gateway: &str,
+        namespace: &str,
+        service: &str,
+    ) -> Result<Answer> {
         let label = |(name, value): (&str, &str)| Label {
             name: name.to_owned(),
             value: value.to_owned(),
@@ -152,18 +187,15 @@ impl Stage {
         let layout = Policy::default().layout();
         let took = Nanos::from_millis(3);
         let from = UnixNanos(1_700_000_000_000_000_000);
-        let vm = VmId(
-            getrandom::u64()?
-                .to_be_bytes()
-                .repeat(2)
-                .try_into()
-                .unwrap(),
-        );
-        let mut writer = ReportWriter::new(Vec::new(), vm, Seq(1), from, &layout);
+        let class = RequestClass {
+            outcome: Outcome::Response,
+            code: CodeClass::Success,
+        };
+        let mut writer = ReportWriter::new(Vec::new(), vm, Seq(seq), from, &layout);
         let written = writer.series(SeriesCounts {
             target: target.fingerprint(),
             route: "",
-            requests: [].into_iter(),
+            requests: [(class, 1)].into_iter(),
             native: bucket_index(layout.schema, took)
                 .map(|at| (at, 1))
                 .into_iter(),
@@ -187,9 +219,7 @@ impl Stage {
         let call = Request::post("/v1/report", body)
             .header("content-type", "application/x-protobuf")
             .header("x-gaugeway-gateway", gateway);
-        let answer = Client::unpooled(self.ports.filters).send(call).await?;
-        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
-        Ok(())
+        Client::unpooled(self.ports.filters).send(call).await
     }
 
     /// Waits until a key's owners are these.
@@ -224,6 +254,8 @@ fn config(source: Source) -> Config {
         metrics_listen: any,
         api_listen: any,
         state_dir: None,
+        election: None,
+        final_scrape: Duration::ZERO,
         tokens: Tokens::Insecure,
         key_poll: Duration::from_secs(1),
         recording: RecordingPolicy {

@@ -13,7 +13,7 @@ use gaugeway_wire::{LedgerEpoch, Report, ReportCall, TargetDefinition};
 
 use super::rig::*;
 use crate::ledger::{
-    directory::Directory, disk::RealDisk, durable::Durable, frame, header::Identity,
+    Owner, directory::Directory, disk::RealDisk, durable::Durable, frame, header::Identity,
 };
 
 type State = BTreeSet<Vec<u8>>;
@@ -32,7 +32,7 @@ impl Steps {
         let mut aggregate = Aggregate::new(Config::from(&config(None, &world)), world.now());
         let identity = Identity {
             epoch: LedgerEpoch(1),
-            owner: "test".into(),
+            owner: Owner::sole(),
             boot: boot(),
         };
         let save_point = aggregate.save_point(world.now());
@@ -307,8 +307,5 @@ fn a_restart_of_the_machine_ends_a_ledger_that_was_not_closed() {
         .found
         .unwrap();
     assert_eq!(super::rig::state(&mut found.aggregate), state);
-    assert_eq!(
-        (found.owner.as_str(), found.epoch),
-        ("test", LedgerEpoch(1))
-    );
+    assert_eq!((found.owner, found.epoch), (Owner::sole(), LedgerEpoch(1)));
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::rig::*;
-use crate::ledger::{Durability, disk::Disk};
+use crate::ledger::{Durability, Owner, disk::Disk};
 
 /// Takes so many bytes, then is full, in the middle of a write.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ fn whatever_the_byte_a_full_disk_is_marked_and_later_left() {
         let save_point = aggregate.save_point(world.now());
         let identity = Identity {
             epoch: LedgerEpoch(1),
-            owner: String::new(),
+            owner: Owner::sole(),
             boot: boot(),
         };
         let disk = SmallDisk::new(room);

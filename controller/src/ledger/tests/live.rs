@@ -161,7 +161,7 @@ async fn a_changed_configuration_is_part_of_the_log() {
     let killed = copy(dir.path());
     drop(ledger);
     let mut changed = config(Some(killed.path()), &world);
-    changed.layout = Layout {
+    changed.shape.layout = Layout {
         schema: Schema::try_new(1).unwrap(),
         bounds: ClassicBounds::try_new(vec![Nanos::from_millis(5), Nanos::from_millis(10)])
             .unwrap(),

@@ -23,8 +23,9 @@ use gaugeway_wire::{
 
 use crate::{
     Telemetry,
+    lease::Tenure,
     ledger::{
-        LedgerConfig, LedgerHandle, ReportOutcome, Scraper,
+        LedgerConfig, LedgerHandle, Owner, ReportOutcome, Scraper, Shape,
         directory::Directory,
         disk::{Disk, RealDisk},
         start::start_on,
@@ -89,12 +90,16 @@ pub(super) fn config(dir: Option<&Path>, world: &Arc<World>) -> LedgerConfig {
     let world = Arc::clone(world);
     LedgerConfig {
         state_dir: dir.map(Path::to_owned),
-        owner: "test".into(),
-        layout: Policy::default().layout(),
+        owner: Owner::sole(),
+        continues: Some(Owner::sole()),
+        tenure: Tenure::unlimited(),
+        shape: Shape {
+            layout: Policy::default().layout(),
+            by_service: false,
+        },
         policies_follow: false,
         max_series: 1000,
         series_expiry: Duration::from_secs(300),
-        by_service: false,
         kong: DataplaneUrls(Arc::new(|_, _, _| None)),
         clock: Arc::new(move || world.now()),
     }
@@ -268,7 +273,7 @@ pub(super) fn state(aggregate: &mut Aggregate) -> BTreeSet<Vec<u8>> {
 /// What the directory says, without starting a ledger.
 pub(super) fn recover(dir: &Path, boot: &str) -> crate::ledger::recovery::Recovery {
     let dir = Directory::open(dir).unwrap();
-    crate::ledger::recovery::recover(&dir, boot).unwrap()
+    crate::ledger::recovery::recover(&dir, boot, Some(&Owner::sole())).unwrap()
 }
 
 pub(super) fn boot() -> String {
