@@ -177,10 +177,7 @@ impl Leading {
 
     /// Runs until it cannot go on; says why. May be given up at any time.
     pub(crate) async fn run(&mut self) -> anyhow::Error {
-        loop {
-            let Some(standing) = self.standing.as_mut().filter(|_| self.waits) else {
-                break;
-            };
+        if let Some(standing) = self.standing.as_mut().filter(|_| self.waits) {
             tokio::select! {
                 began = &mut standing.began => match began {
                     Ok(began) => {
