@@ -1,3 +1,5 @@
+//! Tables, and the property that matters: never two leaders.
+
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
