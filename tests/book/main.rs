@@ -8,6 +8,7 @@
 
 mod build;
 mod commands;
+mod envoy;
 mod flags;
 mod inline;
 mod objects;

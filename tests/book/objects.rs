@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::pages::root;
 
 /// Kinds whose definitions we do not have.
-const UNCHECKED: [&str; 1] = ["keda.sh/v1alpha1"];
+const UNCHECKED: [&str; 2] = ["keda.sh/v1alpha1", "telemetry.istio.io/v1"];
 
 pub(crate) struct Objects {
     definitions: [Schemas; 2],

@@ -3,17 +3,20 @@
 use anyhow::Result;
 use gaugeway_rig::tools::HELM;
 
-use crate::helm::{EVERYTHING, chart, helm, render};
+use crate::{
+    helm::{chart, helm, render},
+    matrix::matrix,
+};
 
 #[test]
 fn helm_lints_it() -> Result<()> {
     if !HELM.or_skip()? {
         return Ok(());
     }
-    for values in ["", EVERYTHING] {
-        let output = helm(&["lint", "--strict", &chart().to_string_lossy()], values)?;
+    for values in matrix() {
+        let output = helm(&["lint", "--strict", &chart().to_string_lossy()], &values)?;
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}");
+        assert!(output.status.success(), "{values}: {said}");
     }
     Ok(())
 }
