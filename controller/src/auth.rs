@@ -5,6 +5,8 @@
 //! constant time. Keys never appear in logs or errors.
 
 mod key_file;
+mod secret;
+mod verifier;
 
 use std::fmt::{self, Write as _};
 
@@ -12,8 +14,8 @@ use gaugeway_wire::GatewayName;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-pub(crate) use key_file::Verifier;
 pub use key_file::{KeyFileError, read_keys};
+pub(crate) use verifier::Verifier;
 
 /// A key's least length. Shorter ones could be guessed from a token.
 pub const KEY_BYTES_MIN: usize = 32;

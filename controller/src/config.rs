@@ -30,7 +30,7 @@ pub struct Config {
     pub final_scrape: Duration,
     /// How filters prove which gateway they are.
     pub tokens: Tokens,
-    /// How often the key file is looked at.
+    /// How often the key file, or the Secret, is looked at.
     pub key_poll: Duration,
     /// Which labels targets have, what filters record and how often.
     pub recording: RecordingPolicy,
@@ -74,8 +74,21 @@ pub struct Cluster {
 pub enum Tokens {
     /// One or two keys in a file, read again when it changes.
     KeyFile(PathBuf),
+    /// The same in a Secret, made if there is none.
+    Secret(SecretKey),
     /// No proof: whoever reaches the filters port reports for any gateway. For demos on one machine.
     Insecure,
+}
+
+/// An entry of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretKey {
+    /// The controller's own.
+    pub namespace: String,
+    /// The Secret's name.
+    pub name: String,
+    /// The entry's.
+    pub key: String,
 }
 
 /// Bounds of what the ledger keeps.

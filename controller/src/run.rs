@@ -72,8 +72,13 @@ impl Controller {
     /// When a part cannot start; the text says what to change.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let telemetry = Telemetry::try_new(config.version)?;
-        let verifier =
-            Verifier::start(&config.tokens, config.key_poll, Arc::clone(&telemetry)).await?;
+        let verifier = Verifier::start(
+            &config.tokens,
+            &config.source,
+            config.key_poll,
+            Arc::clone(&telemetry),
+        )
+        .await?;
         let [filters, wasm, metrics, api] = bind(&config, &telemetry).await?;
         let ports = Ports {
             filters: filters.address()?,
@@ -104,7 +109,7 @@ impl Controller {
             mapping.clone(),
             seat.clone(),
             forward.clone(),
-            verifier,
+            verifier.clone(),
             config.http,
             Arc::clone(&telemetry),
         );
@@ -112,6 +117,7 @@ impl Controller {
             mapping: mapping.clone(),
             seat: seat.clone(),
             readers: readers.clone(),
+            verifier: verifier.clone(),
             telemetry: Arc::clone(&telemetry),
             source: source.state.clone(),
             version: config.version,

@@ -9,8 +9,8 @@ use clap::Args;
 use gaugeway_controller::{
     Config, Controller, Ports,
     config::{
-        Cluster, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SeriesLimits, Services, Shown,
-        Source, Tokens,
+        Cluster, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SecretKey, SeriesLimits,
+        Services, Shown, Source, Tokens,
     },
 };
 
@@ -30,6 +30,10 @@ use crate::{
 
 /// How often the key file is looked at.
 const KEY_POLL: Duration = Duration::from_secs(1);
+/// How often the Secret is.
+const SECRET_POLL: Duration = Duration::from_secs(10);
+/// Its entry with the key.
+const SECRET_ENTRY: &str = "token.key";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -136,6 +140,15 @@ struct TokenFlags {
     /// the new key first. Read again when it changes.
     #[arg(long, env = "GAUGEWAY_TOKEN_KEY_FILE", value_name = "FILE")]
     token_key_file: Option<PathBuf>,
+    /// Secret in --own-namespace with such a key, in its entry token.key; made with a new key if there is none. Read
+    /// again every 10 s.
+    #[arg(
+        long,
+        env = "GAUGEWAY_TOKEN_KEY_SECRET",
+        value_name = "NAME",
+        requires_all = ["kubernetes", "own_namespace"]
+    )]
+    token_key_secret: Option<String>,
     /// Ask for no tokens: whoever reaches the filters port can report for any gateway.
     #[arg(long, env = "GAUGEWAY_INSECURE_NO_TOKEN")]
     insecure_no_token: bool,
@@ -251,6 +264,7 @@ impl ControllerArgs {
     fn config(self) -> Result<Config> {
         let final_scrape = self.election.final_scrape();
         let own_namespace = self.cluster.own_namespace.as_deref();
+        let (tokens, key_poll) = self.tokens.tokens(own_namespace)?;
         Ok(Config {
             election: self.election.election(own_namespace)?,
             final_scrape,
@@ -260,11 +274,8 @@ impl ControllerArgs {
             metrics_listen: self.ports.metrics_listen,
             api_listen: self.ports.api_listen,
             state_dir: self.state_dir,
-            tokens: match self.tokens.token_key_file {
-                Some(file) => Tokens::KeyFile(file),
-                None => Tokens::Insecure,
-            },
-            key_poll: KEY_POLL,
+            tokens,
+            key_poll,
             recording: self.recording.policy()?,
             series: SeriesLimits {
                 max: self.series.max_series,
@@ -274,6 +285,25 @@ impl ControllerArgs {
             kong_metric: self.series.kong_metric,
             version: env!("CARGO_PKG_VERSION"),
             http: HttpLimits::default(),
+        })
+    }
+}
+
+impl TokenFlags {
+    /// Clap has made sure that there is one. And how often it is looked at.
+    fn tokens(self, own_namespace: Option<&str>) -> Result<(Tokens, Duration)> {
+        Ok(match (self.token_key_file, self.token_key_secret) {
+            (Some(file), _) => (Tokens::KeyFile(file), KEY_POLL),
+            (None, Some(name)) => {
+                let namespace = own_namespace.context("--own-namespace is missing")?;
+                let at = SecretKey {
+                    namespace: namespace.to_owned(),
+                    name,
+                    key: SECRET_ENTRY.to_owned(),
+                };
+                (Tokens::Secret(at), SECRET_POLL)
+            }
+            (None, None) => (Tokens::Insecure, KEY_POLL),
         })
     }
 }

@@ -14,7 +14,8 @@ pub(crate) const RELEASE: [&str; 4] = ["edge", "--namespace", "metrics", "--kube
 
 /// Values that turn everything on.
 pub(crate) const EVERYTHING: &str = "
-replicas: 1
+replicas: 3
+tokenKey: {existingSecret: mine}
 namespaces: [shop, data]
 imagePullSecrets: [pull]
 recording:

@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Settings that exclude each other, the defaults (empty) among them. A feature that makes objects of its own gets a line.
-const CHOICES: [&[&str]; 5] = [
+const CHOICES: [&[&str]; 6] = [
+    &["", "replicas: 1\ntokenKey: {existingSecret: mine}"],
     &["", "namespaces: [shop, data]"],
     &[
         "",

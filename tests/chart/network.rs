@@ -65,7 +65,11 @@ fn each_port_is_for_those_who_need_it() -> Result<()> {
   prometheus: [{podSelector: {matchLabels: {role: prometheus}}}]",
     )?;
     let peer = |role: &str| json!({"podSelector": {"matchLabels": {"role": role}}});
-    assert_eq!(callers["filters"], [peer("gateway")]);
+    // And the controller's other replicas.
+    let own = json!({"podSelector": {"matchLabels": {
+        "app.kubernetes.io/name": "gaugeway", "app.kubernetes.io/instance": "edge",
+    }}});
+    assert_eq!(callers["filters"], [peer("gateway"), own]);
     assert_eq!(callers["wasm"], [peer("gateway"), peer("control")]);
     assert_eq!(callers["metrics"], [peer("prometheus")]);
     Ok(())

@@ -99,13 +99,57 @@ fn namespaces_need_no_cluster_wide_right() -> Result<()> {
     let (classes, rules) = rules.split_last().unwrap();
     assert_eq!(classes["resources"], json!(["ingressclasses"]));
     let chosen = render("namespaces: [shop, data]")?;
-    let roles: Vec<&Value> = chosen.iter().filter(|o| o["kind"] == "Role").collect();
+    let watched = |o: &&Value| o["kind"] == "Role" && o["metadata"]["namespace"] != "metrics";
+    let roles: Vec<&Value> = chosen.iter().filter(watched).collect();
     assert_eq!(roles.len(), 2);
     for role in roles {
         assert_eq!(role["rules"].as_array().unwrap(), rules);
     }
     assert!(chosen.iter().all(|o| o["kind"] != "ClusterRole"));
     assert!(chosen.iter().all(|o| o["kind"] != "ClusterRoleBinding"));
+    Ok(())
+}
+
+/// One alone needs no leader, and goes on with its totals on a volume in another Pod; several elect one.
+#[test]
+fn several_replicas_elect_a_leader_and_one_does_not() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    let arguments = |objects: &[Value]| {
+        let pod = &only(objects, "StatefulSet")["spec"]["template"]["spec"];
+        pod["containers"][0]["args"].clone()
+    };
+    let elects = |objects: &[Value]| {
+        let all = arguments(objects);
+        all.as_array()
+            .unwrap()
+            .contains(&json!("--leader-election"))
+    };
+    let own = |objects: &[Value]| {
+        let mine = |o: &&Value| o["metadata"]["name"] == "edge-gaugeway-own" && o["kind"] == "Role";
+        objects.iter().find(mine).map(|role| role["rules"].clone())
+    };
+    let two = render("")?;
+    assert!(elects(&two));
+    assert_eq!(
+        only(&two, "PodDisruptionBudget")["spec"]["maxUnavailable"],
+        1
+    );
+    let rules = own(&two).unwrap().to_string();
+    assert!(
+        rules.contains("leases") && rules.contains("secrets"),
+        "{rules}"
+    );
+    let one = render("replicas: 1")?;
+    assert!(!elects(&one));
+    assert!(one.iter().all(|o| o["kind"] != "PodDisruptionBudget"));
+    assert!(!own(&one).unwrap().to_string().contains("leases"));
+    // Nothing to grant.
+    assert_eq!(
+        own(&render("replicas: 1\ntokenKey: {existingSecret: mine}")?),
+        None
+    );
     Ok(())
 }
 
@@ -119,15 +163,34 @@ fn the_controller_takes_the_command_line() -> Result<()> {
     for values in ["", EVERYTHING] {
         let objects = render(values)?;
         let pod = &only(&objects, "StatefulSet")["spec"]["template"]["spec"];
-        let arguments = pod["containers"][0]["args"].as_array().unwrap();
+        let container = &pod["containers"][0];
+        let arguments = container["args"].as_array().unwrap();
+        // What a kubelet puts there.
+        let told = container["env"].as_array().unwrap().iter().map(|variable| {
+            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"]
+                .as_str()
+                .unwrap()
+            {
+                "metadata.uid" => "0b2c5e0e-0000-4000-8000-000000000001",
+                "status.podIP" => "10.1.2.3",
+                other => panic!("{other}"),
+            };
+            (variable["name"].as_str().unwrap(), value)
+        });
         let output = Command::new(env!("CARGO_BIN_EXE_gaugeway"))
             .args(arguments.iter().map(|argument| argument.as_str().unwrap()))
             .env_clear()
             .env("HOME", nowhere.path())
+            .envs(told)
             .output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("/etc/gaugeway/token/token.key"), "{said}");
+        let first = if values.is_empty() {
+            "no cluster"
+        } else {
+            "/etc/gaugeway/token/token.key"
+        };
+        assert!(said.contains(first), "{said}");
     }
     Ok(())
 }

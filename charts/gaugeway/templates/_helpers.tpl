@@ -32,6 +32,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- define "gaugeway.tokenSecret" -}}
+{{ .Values.tokenKey.existingSecret | default (printf "%s-token-key" (include "gaugeway.fullname" .)) }}
+{{- end }}
+
+{{/* Its own Lease, in its own namespace. Creating cannot be granted by name. */}}
+{{- define "gaugeway.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "gaugeway.fullname" . }}]
+  verbs: [get, update, watch]
+{{- end }}
+
+{{/* Its own Secret, likewise. It is never changed, nor is another read. */}}
+{{- define "gaugeway.secretRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "gaugeway.tokenSecret" . }}]
+  verbs: [get]
+{{- end }}
+
 {{/* What the controller may do to the objects that it watches. */}}
 {{- define "gaugeway.rules" -}}
 - apiGroups: [""]

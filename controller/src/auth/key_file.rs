@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use gaugeway_wire::GatewayName;
 use tokio::{io::AsyncReadExt as _, sync::watch};
 use tracing::{error, info};
 
-use super::{Keys, KeysError, Token};
-use crate::{config::Tokens, telemetry::Telemetry};
+use super::{Keys, KeysError};
+use crate::telemetry::Telemetry;
 
 /// Longest key file that is read; two keys and some comments are far below.
 const FILE_BYTES: u64 = 64 * 1024;
@@ -38,53 +37,20 @@ pub enum KeyFileError {
     },
 }
 
-/// Decides whether a token belongs to a gateway, with the keys now in force.
-#[derive(Clone, Debug)]
-pub(crate) struct Verifier(Option<watch::Receiver<Keys>>);
-
-impl Verifier {
-    /// Reads the keys once and starts to watch the file, until the verifier and all its clones are gone.
-    ///
-    /// # Errors
-    /// When the first read fails. A later one keeps the keys in force, logged and counted.
-    pub(crate) async fn start(
-        tokens: &Tokens,
-        poll: Duration,
-        telemetry: Arc<Telemetry>,
-    ) -> Result<Self, KeyFileError> {
-        let Tokens::KeyFile(path) = tokens else {
-            return Ok(Self(None));
-        };
-        let text = read(path).await?;
-        let (keys, receiver) = watch::channel(parse(path, &text)?);
-        telemetry.http.key_reads.with_label_values(&["ok"]).inc();
-        telemetry.http.key_reads.with_label_values(&["error"]);
-        tokio::spawn(watch_file(path.clone(), text, poll, keys, telemetry));
-        Ok(Self(Some(receiver)))
-    }
-
-    /// Whether `token` is the gateway's, or no tokens are asked for.
-    pub(crate) fn accepts(&self, gateway: &GatewayName, token: &str) -> bool {
-        match &self.0 {
-            Some(keys) => keys.borrow().verify(gateway, token),
-            None => true,
-        }
-    }
-}
-
-impl Verifier {
-    /// Whether `token` is another replica's, or no tokens are asked for.
-    pub(crate) fn accepts_replica(&self, token: &str) -> bool {
-        match &self.0 {
-            Some(keys) => keys.borrow().verify_replica(token),
-            None => true,
-        }
-    }
-
-    /// By which another replica knows this one; `None` when no tokens are asked for.
-    pub(crate) fn replica_token(&self) -> Option<Token> {
-        self.0.as_ref().map(|keys| keys.borrow().replica_token())
-    }
+/// Reads the keys once and follows the file, until nobody listens.
+///
+/// # Errors
+/// When the first read fails. A later one keeps the keys in force, logged and counted.
+pub(super) async fn follow(
+    path: &Path,
+    poll: Duration,
+    telemetry: Arc<Telemetry>,
+) -> Result<watch::Receiver<Option<Keys>>, KeyFileError> {
+    let text = read(path).await?;
+    let (keys, receiver) = watch::channel(Some(parse(path, &text)?));
+    telemetry.http.key_reads.with_label_values(&["ok"]).inc();
+    tokio::spawn(watch_file(path.to_owned(), text, poll, keys, telemetry));
+    Ok(receiver)
 }
 
 /// Reads a key file once, for commands.
@@ -101,7 +67,7 @@ async fn watch_file(
     path: PathBuf,
     first: String,
     poll: Duration,
-    keys: watch::Sender<Keys>,
+    keys: watch::Sender<Option<Keys>>,
     telemetry: Arc<Telemetry>,
 ) {
     let mut ticks = tokio::time::interval(poll);
@@ -127,7 +93,7 @@ async fn watch_file(
         let result = match new {
             Ok(new) => {
                 info!(keys = ?new, "token keys were read again");
-                keys.send_replace(new);
+                keys.send_replace(Some(new));
                 "ok"
             }
             Err(error) => {

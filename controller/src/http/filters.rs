@@ -203,6 +203,9 @@ impl Filters {
             .ok_or_else(|| unauthorized(Reason::GatewayHeader, NO_GATEWAY))?;
         let gateway = GatewayName::try_new(name)
             .map_err(|error| unauthorized(Reason::GatewayHeader, error.to_string()))?;
+        if !self.verifier.is_ready() {
+            return Err(Refusal::unavailable(Reason::NotSynced, NO_KEY));
+        }
         if self.verifier.accepts(&gateway, bearer(headers)) {
             Ok(gateway)
         } else {
@@ -288,6 +291,7 @@ async fn only_replicas(
 }
 
 const NO_GATEWAY: &str = "the header x-gaugeway-gateway is missing; it names the calling gateway";
+pub(super) const NO_KEY: &str = "the controller could not read its token key yet; call again later";
 const WRONG_TOKEN: &str = "the token does not belong to this gateway; make the right one with: \
     gaugeway token --gateway NAME --token-key-file FILE";
 

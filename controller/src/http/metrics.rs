@@ -16,6 +16,7 @@ use gaugeway_aggregate::{Aggregate, Encoding, Exposition, exposition};
 use gaugeway_wire::{Nanos, Policy, UnixNanos};
 
 use super::{
+    filters::NO_KEY,
     negotiate,
     readers::Readers,
     refusal::{Path, Reason, Refusal},
@@ -23,6 +24,7 @@ use super::{
     server::Peer,
 };
 use crate::{
+    auth::Verifier,
     ledger::{Durability, Scrape, Scraper},
     mapping::MappingHandle,
     role::Seat,
@@ -42,6 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) mapping: MappingHandle,
     pub(crate) seat: Seat,
     pub(crate) readers: Readers,
+    pub(crate) verifier: Verifier,
     pub(crate) telemetry: Arc<Telemetry>,
     /// What `/readyz` says of the source while it has not been read.
     pub(crate) source: SourceState,
@@ -163,6 +166,9 @@ async fn metrics(
 }
 
 async fn ready(State(state): State<Arc<Metrics>>) -> Response<Body> {
+    if !state.verifier.is_ready() {
+        return Refusal::unavailable(Reason::NotSynced, NO_KEY).into_response();
+    }
     if state.mapping.synced() {
         return Response::new(Body::from(format!("ready; {}\n", state.standing())));
     }

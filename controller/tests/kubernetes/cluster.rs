@@ -203,6 +203,7 @@ fn resource(kind: &str) -> ApiResource {
         "Namespace" => ("", "v1", "namespaces"),
         "Service" => ("", "v1", "services"),
         "Pod" => ("", "v1", "pods"),
+        "Secret" => ("", "v1", "secrets"),
         "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "ReplicaSet" => ("apps", "v1", "replicasets"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),

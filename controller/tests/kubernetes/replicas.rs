@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use gaugeway_apiserver::{Effect, Fault, Verb};
-use gaugeway_controller::config::{Election, Timing};
+use gaugeway_controller::{
+    Config,
+    auth::{Keys, new_key},
+    config::{Election, SecretKey, Timing, Tokens},
+};
 use gaugeway_rig::{
     Client,
     client::{Answer, Request},
     wait::{PATIENCE, until},
 };
-use gaugeway_wire::VmId;
+use gaugeway_wire::{GatewayName, VmId};
+use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
     cluster::{Cluster, story, story_with_faults},
@@ -26,7 +31,14 @@ const TIMING: Timing = Timing {
 };
 const VM: VmId = VmId([7; 16]);
 
+/// Ready.
 async fn replica(cluster: &Cluster, identity: &str) -> Stage {
+    let stage = launch(cluster, identity, |_| {}).await;
+    stage.ready().await;
+    stage
+}
+
+async fn launch(cluster: &Cluster, identity: &str, change: impl FnOnce(&mut Config)) -> Stage {
     let election = Election {
         identity: identity.to_owned(),
         namespace: cluster.namespace.clone(),
@@ -34,12 +46,114 @@ async fn replica(cluster: &Cluster, identity: &str) -> Stage {
         advertise: [127, 0, 0, 1].into(),
         timing: TIMING,
     };
-    let stage = Stage::launch_with(&cluster.kubeconfig, &[], |config| {
+    Stage::launch_with(&cluster.kubeconfig, &[], |config| {
         config.election = Some(election);
+        change(config);
     })
-    .await;
+    .await
+}
+
+/// One with everything that the chart turns on by default; ready.
+pub(crate) async fn keeper(cluster: &Cluster, identity: &str) -> Stage {
+    let stage = launch(cluster, identity, |config| with_secret(cluster, config)).await;
     stage.ready().await;
     stage
+}
+
+/// The token key is in a Secret.
+fn with_secret(cluster: &Cluster, config: &mut Config) {
+    config.tokens = Tokens::Secret(SecretKey {
+        namespace: cluster.namespace.clone(),
+        name: "keys".to_owned(),
+        key: "token.key".to_owned(),
+    });
+    config.key_poll = Duration::from_millis(50);
+}
+
+/// What the Secret holds.
+async fn key_text(cluster: &Cluster) -> String {
+    let secret = cluster.get("Secret", "keys").await.unwrap();
+    let secret: Secret = serde_json::from_value(secret).unwrap();
+    let data = secret.data.unwrap().remove("token.key").unwrap();
+    String::from_utf8(data.0).unwrap()
+}
+
+/// A status of a call with the token under a key.
+async fn with_token(cluster: &Cluster, to: &Stage, key: &str) -> u16 {
+    let gateway = format!("{}/edge", cluster.namespace);
+    let token = Keys::parse(key)
+        .unwrap()
+        .token(&GatewayName::try_new(&gateway).unwrap());
+    let call = Request::post("/v1/report", Vec::new())
+        .header("x-gaugeway-gateway", &gateway)
+        .header("authorization", &format!("Bearer {}", token.as_str()));
+    let answer = Client::unpooled(to.ports().filters).send(call).await;
+    answer.unwrap().status
+}
+
+async fn between_replicas_a_gateways_token_opens_nothing(cluster: &Cluster, to: &Stage, key: &str) {
+    let name = GatewayName::try_new(&format!("{}/edge", cluster.namespace)).unwrap();
+    let token = Keys::parse(key).unwrap().token(&name);
+    let inner = Client::unpooled(to.ports().filters);
+    for given in [token.as_str(), ""] {
+        let call = Request::get("/v1/replica/api/v1/gateways").header("x-gaugeway-replica", given);
+        assert_eq!(inner.send(call).await.unwrap().status, 401);
+    }
+}
+
+#[tokio::test]
+async fn replicas_make_one_key_and_follow_it() {
+    story(async |cluster| {
+        shop(&cluster).await;
+        let start = |identity| launch(&cluster, identity, |config| with_secret(&cluster, config));
+        let (a, b) = futures::join!(start("a"), start("b"));
+        a.ready().await;
+        b.ready().await;
+        let key = key_text(&cluster).await;
+        until(
+            "both take the key's token, also passed on",
+            PATIENCE,
+            || async {
+                for replica in [&a, &b] {
+                    let status = with_token(&cluster, replica, &key).await;
+                    ensure!(status == 200, "{status}");
+                }
+                Ok(())
+            },
+        )
+        .await
+        .unwrap();
+        let other = new_key().unwrap();
+        for replica in [&a, &b] {
+            assert_eq!(with_token(&cluster, replica, &other).await, 401);
+        }
+        between_replicas_a_gateways_token_opens_nothing(&cluster, &a, &key).await;
+        // A rotation: the new one first.
+        let both = format!("{other}\n{key}\n");
+        cluster
+            .apply(&serde_json::json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"},
+                "stringData": {"token.key": both},
+            }))
+            .await;
+        until("the new key is in force", PATIENCE, || async {
+            for replica in [&a, &b] {
+                let status = with_token(&cluster, replica, &other).await;
+                ensure!(status == 200, "{status}");
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+        // Removed: what is in force stays, and no key comes that nobody has tokens of.
+        cluster.delete("Secret", "keys").await;
+        until_metric(&a, "gaugeway_token_key_reads_total", 3.0).await;
+        assert_eq!(with_token(&cluster, &a, &other).await, 200);
+        assert!(cluster.get("Secret", "keys").await.is_err());
+        a.stop().await;
+        b.stop().await;
+    })
+    .await;
 }
 
 /// Service `cart` behind Gateway `edge`.

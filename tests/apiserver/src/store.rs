@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use crate::{
@@ -225,6 +226,9 @@ impl Store {
                 members.remove("status");
             }
         }
+        if resource.kind == "Secret" {
+            take_string_data(&mut object);
+        }
         object["kind"] = json!(resource.kind);
         object["apiVersion"] = json!(resource.api_version(&place.version));
         let meta = &mut object["metadata"];
@@ -330,6 +334,15 @@ fn precondition(sent: &Value, held: &Value) -> Outcome<()> {
         return Err(Refusal::conflict(text));
     }
     Ok(())
+}
+
+/// A Secret's `stringData` is written only: it goes into `data`, encoded.
+fn take_string_data(secret: &mut Value) {
+    let taken = secret.as_object_mut().and_then(|s| s.remove("stringData"));
+    for (name, text) in taken.iter().filter_map(Value::as_object).flatten() {
+        let bytes = ByteString(text.as_str().unwrap_or_default().as_bytes().to_vec());
+        secret["data"][name] = json!(bytes);
+    }
 }
 
 fn unchanged(held: &Value, object: &Value) -> bool {
