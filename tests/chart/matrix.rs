@@ -104,6 +104,26 @@ fn kubernetes_takes_every_render() -> Result<()> {
     Ok(())
 }
 
+/// helm installs them as they are, before anything that it renders.
+#[test]
+fn kubernetes_takes_the_definitions() -> Result<()> {
+    if !KUBERNETES_SCHEMAS.or_skip()? {
+        return Ok(());
+    }
+    let schemas = Schemas::of_release(&KUBERNETES_SCHEMAS.find()?, &oldest()?)?;
+    for entry in fs::read_dir(chart().join("crds"))? {
+        let text = fs::read_to_string(entry?.path())?;
+        let definitions: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+        ensure!(!definitions.is_empty(), "no definition");
+        for definition in definitions {
+            ensure!(definition["kind"] == "CustomResourceDefinition");
+            let faults = schemas.faults(&definition)?;
+            ensure!(faults.is_empty(), "{faults:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn every_render_is_restricted_named_once_and_in_its_namespace() -> Result<()> {
     if !HELM.or_skip()? {
