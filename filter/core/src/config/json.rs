@@ -278,21 +278,43 @@ impl<'a> Reader<'a> {
         (self.at > from).then_some(value)
     }
 
+    /// A number of any form that JSON has.
+    fn skip_number(&mut self) -> Read<()> {
+        self.at += usize::from(self.byte() == Some(b'-'));
+        let leads_with_zero = self.byte() == Some(b'0');
+        let whole = self.skip_digits();
+        let mut is_number = whole == 1 || (whole > 1 && !leads_with_zero);
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            is_number &= self.skip_digits() > 0;
+        }
+        if matches!(self.byte(), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
+            is_number &= self.skip_digits() > 0;
+        }
+        match is_number {
+            true => Ok(()),
+            false => self.refuse("a number"),
+        }
+    }
+
+    /// How many there were.
+    fn skip_digits(&mut self) -> usize {
+        let from = self.at;
+        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.at - from
+    }
+
     /// Any value, which is of no interest.
     pub(super) fn skip(&mut self) -> Read<()> {
         match self.peek() {
             Some(b'{') => self.object(&mut |reader, _| reader.skip()),
             Some(b'[') => self.array(&mut Self::skip),
             Some(b'"') => self.string().map(drop),
-            Some(b'-' | b'0'..=b'9') => {
-                while matches!(
-                    self.byte(),
-                    Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
-                ) {
-                    self.at += 1;
-                }
-                Ok(())
-            }
+            Some(b'-' | b'0'..=b'9') => self.skip_number(),
             _ if self.null() => Ok(()),
             _ => self.boolean().map(drop),
         }
@@ -356,6 +378,20 @@ mod tests {
         ] {
             assert!(reads(bad, Reader::string).is_err(), "{bad}");
         }
+    }
+
+    /// Found by fuzzing: whatever had a number's characters was passed over as one.
+    #[test]
+    fn what_is_skipped_is_json_too() {
+        for good in ["0", "-0", "10.50", "1e9", "-1.5E-3", "0e+1"] {
+            assert!(reads(good, Reader::skip).is_ok(), "{good}");
+        }
+        for bad in [
+            "0999", "-", "1-2", "1.", ".5", "1e", "1e+", "--1", "1.2.3", "+1",
+        ] {
+            assert!(reads(bad, Reader::skip).is_err(), "{bad}");
+        }
+        assert!(reads(r#"{"polic}":{"report_interval_ms":0999}}"#, Reader::skip).is_err());
     }
 
     #[test]
