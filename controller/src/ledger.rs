@@ -40,7 +40,7 @@ pub use start::start;
 use tokio::sync::{oneshot, watch};
 use writer::Command;
 
-use crate::lease::Tenure;
+pub use crate::lease::Tenure;
 
 /// What the ledger is told.
 #[derive(Clone)]

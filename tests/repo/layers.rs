@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// (crate, what it may use of ours), outside of its tests. A crate of ours that is not here has no place yet.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("gaugeway-wire", &[]),
     ("gaugeway-wire-oracle", &[]),
     ("gaugeway-filter-core", &["gaugeway-wire"]),
@@ -30,6 +30,18 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ),
     ("gaugeway-apiserver", &[]),
     ("gaugeway-bench", &["gaugeway-rig"]),
+    (
+        "gaugeway-fuzz",
+        &[
+            "gaugeway-wire",
+            "gaugeway-wire-oracle",
+            "gaugeway-filter-core",
+            "gaugeway-index",
+            "gaugeway-aggregate",
+            "gaugeway-operator",
+            "gaugeway-controller",
+        ],
+    ),
     ("gaugeway-guest", &["gaugeway-wire"]),
     ("gaugeway-rig", &["gaugeway-wire"]),
     ("gaugeway-schemas", &[]),

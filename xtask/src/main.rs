@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod fuzz;
 mod lint;
 mod run;
 mod tools;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::fuzz::Effort;
 use crate::run::{Step, cargo};
 use crate::tools::{Need, Tools};
 
@@ -56,8 +58,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Set up, then run every test of the workspace, those with a real Envoy and Prometheus included, and those of
-    /// `wire` as wasm under Node.
+    /// Set up, then run every test of the workspace, those with a real Envoy and Prometheus included, those of
+    /// `wire` as wasm under Node, and a short run of every fuzz target.
     ///
     /// `cargo xtask test -- -p gaugeway-wire` runs one crate's, `cargo xtask test -- outcome` those whose name
     /// contains "outcome".
@@ -93,6 +95,25 @@ enum Command {
         /// How long; every fault happens at least once.
         #[arg(value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_080))]
         minutes: u64,
+    },
+    /// Feed the decoders what nobody would write, for one minute per target or as long as told. Each target asserts a
+    /// law: it agrees with another decoder, keeps its bounds, loses and doubles no count.
+    ///
+    /// `cargo xtask fuzz report --minutes 60` runs one target for an hour. Inputs that led further are kept in
+    /// `target/fuzz/corpus/` and used again; one that breaks a law is written to `target/fuzz/artifacts/`, and running the
+    /// target's program with that file shows it again. Works on stable Rust; libFuzzer needs a C++ compiler.
+    Fuzz {
+        /// Target to run, all of them one after the other if absent.
+        target: Option<String>,
+        /// Say which there are.
+        #[arg(long)]
+        list: bool,
+        /// For each target.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+        minutes: u64,
+        /// What `cargo xtask test` runs: the same inputs each time, some seconds per target.
+        #[arg(long, conflicts_with = "minutes")]
+        short: bool,
     },
     /// What CI checks before the tests: format, clippy (native and wasm), documentation links, dependencies.
     Lint,
@@ -130,6 +151,18 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Demo { args } => demo(&args),
         Command::Bench { name, list, args } => bench::bench(name.as_deref(), list, &args),
         Command::Soak { minutes } => soak(minutes),
+        Command::Fuzz {
+            target,
+            list,
+            minutes,
+            short,
+        } => {
+            let effort = match short {
+                true => Effort::Short,
+                false => Effort::Minutes(minutes),
+            };
+            fuzz::fuzz(target.as_deref(), list, effort)
+        }
         Command::Lint => lint::lint(),
     }
 }
@@ -162,6 +195,7 @@ fn test(args: &[OsString]) -> Result<()> {
     if args.is_empty() {
         test_as_wasm(&tools)?;
         test_on_oldest_envoy(&tools)?;
+        fuzz::fuzz(None, false, Effort::Short)?;
     }
     Ok(())
 }

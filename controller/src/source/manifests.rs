@@ -11,6 +11,7 @@ mod scan;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
+use gaugeway_index::Object;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
     sync::Notify,
@@ -23,6 +24,7 @@ use crate::{
     mapping::{Event, Feed},
     telemetry::Telemetry,
 };
+use parse::Format;
 use scan::{Scan, Scanner};
 
 /// Between two looks without any notice.
@@ -43,6 +45,21 @@ pub struct ManifestSource {
 impl Drop for ManifestSource {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// What a file with this text would give: its objects, or one line for each problem.
+///
+/// # Errors
+/// The problems.
+pub fn read(text: &str, is_json: bool) -> Result<Vec<Object>, Vec<String>> {
+    let format = if is_json { Format::Json } else { Format::Yaml };
+    match parse::parse(text, format) {
+        Ok(parsed) => Ok(parsed.objects),
+        Err(problems) => Err(problems
+            .into_iter()
+            .map(|p| format!("{} (document {}): {}", p.line, p.document, p.message))
+            .collect()),
     }
 }
 

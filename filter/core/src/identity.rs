@@ -30,8 +30,9 @@ impl Metadata {
         }
     }
 
-    /// What it says.
-    pub(crate) fn read(self, value: &[u8]) -> Option<Target> {
+    /// What it says, if that names a Service.
+    #[must_use]
+    pub fn read(self, value: &[u8]) -> Option<Target> {
         match self {
             Self::EnvoyGateway => envoy_gateway(value),
             Self::Istio => istio(value),

@@ -1,84 +1,17 @@
 //! Any bytes at all: decoders answer, they do not panic, and what they accept prost reads the same way.
 
-use gaugeway_wire::{
-    MappingAnswer, MappingRequest, Policy, Report, ReportAnswer, ReportCall, RequestClass, Target,
-    report::FilterCounter,
-};
-use gaugeway_wire_oracle::{self as pb, Message};
+use gaugeway_wire::Policy;
 use proptest::{collection, prelude::*};
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::{golden, models};
+use crate::{agreement, golden};
 
-/// Reads `bytes` as every message; what is accepted is walked through and compared with prost's reading.
+/// Reads `bytes` as every message.
 fn read_as_everything(bytes: &[u8]) {
-    if let Ok(report) = Report::decode(bytes) {
-        let theirs = without_later(pb::Report::decode(bytes).unwrap());
-        assert_eq!(models::read_report(&report), theirs);
+    for (_, check) in agreement::CHECKS {
+        check(bytes);
     }
-    if let Ok(answer) = MappingAnswer::decode(bytes) {
-        let mut theirs = pb::MappingAnswer::decode(bytes).unwrap();
-        for entry in &mut theirs.entries {
-            // Ages are kept in nanoseconds: the longest is 584 years.
-            entry.age_ms = entry.age_ms.min(u64::MAX / 1_000_000);
-        }
-        assert_eq!(models::read_answer(&answer), theirs);
-        answer.targets().for_each(|target| drop(target.resolve()));
-    }
-    if let Ok(request) = MappingRequest::decode(bytes) {
-        let theirs = pb::MappingRequest::decode(bytes).unwrap();
-        assert_eq!(models::pb_request(&request), theirs);
-    }
-    if let Ok(call) = ReportCall::decode(bytes) {
-        let theirs = pb::ReportCall::decode(bytes).unwrap();
-        assert_eq!(models::read_call(&call), theirs);
-        drop(Report::decode(call.report));
-        call.definitions().for_each(|target| drop(target.resolve()));
-    }
-    if let Ok(answer) = ReportAnswer::decode(bytes)
-        && answer
-            .mapping
-            .is_none_or(|mapping| MappingAnswer::decode(mapping).is_ok())
-    {
-        let theirs = pb::ReportAnswer::decode(bytes).unwrap();
-        let theirs = pb::ReportAnswer {
-            mapping: None,
-            ..theirs
-        };
-        assert_eq!(models::read_report_answer(&answer), theirs);
-    }
-    if let Ok(policy) = Policy::decode(bytes) {
-        assert_eq!(
-            models::pb_policy(&policy),
-            pb::Policy::decode(bytes).unwrap()
-        );
-    }
-    if let Ok(target) = Target::decode(bytes) {
-        let mut theirs = pb::Target::decode(bytes).unwrap();
-        theirs.labels.sort_by(|a, b| a.name.cmp(&b.name));
-        assert_eq!(models::pb_target(&target), theirs);
-    }
-}
-
-/// Without what this version passes over, and with an empty histogram as none.
-fn without_later(mut report: pb::Report) -> pb::Report {
-    report.counters = pairs(&report.counters, |n| {
-        FilterCounter::from_number(n).is_some()
-    });
-    for series in &mut report.series {
-        series.requests = pairs(&series.requests, |n| RequestClass::from_index(n).is_some());
-        series.latency = series
-            .latency
-            .take()
-            .filter(|latency| *latency != pb::Histogram::default());
-    }
-    report
-}
-
-fn pairs(numbers: &[u64], keep: impl Fn(u64) -> bool) -> Vec<u64> {
-    let kept = numbers.chunks(2).filter(|pair| keep(pair[0]));
-    kept.flatten().copied().collect()
 }
 
 fn samples() -> Vec<Vec<u8>> {

@@ -6,6 +6,7 @@
     reason = "all of it is test code"
 )]
 
+mod agreement;
 mod bounds;
 mod golden;
 mod hostile;
