@@ -327,6 +327,7 @@ async fn a_rendered_envoy_fetches_the_module_and_is_measured() -> Result<()> {
     let directory = dir.path().join("manifests");
     manifests(&directory, &upstream);
     let options = ControllerOptions {
+        kubeconfig: None,
         binary: env!("CARGO_BIN_EXE_gaugeway").into(),
         manifests: directory.clone(),
         keep_state: false,

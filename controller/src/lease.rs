@@ -31,6 +31,12 @@ pub struct Election {
     pub timing: Timing,
 }
 
+/// An hour from now.
+#[cfg(test)]
+pub(crate) fn soon() -> machine::Moment {
+    tenure::now().plus(std::time::Duration::from_secs(3600))
+}
+
 impl Election {
     pub(crate) fn address(&self, filters: SocketAddr) -> SocketAddr {
         SocketAddr::new(self.advertise, filters.port())

@@ -103,7 +103,11 @@ impl Seat {
 
     /// Whether what it shows may be behind what another counts.
     pub(crate) fn is_stale(&self) -> bool {
-        !matches!(&*self.role.borrow(), Role::Standby) && !self.tenure.holds()
+        match &*self.role.borrow() {
+            Role::Standby => false,
+            Role::Leads(_) => !self.tenure.holds(),
+            Role::Retired(_) => true,
+        }
     }
 
     /// Whether the totals that it shows do not change any more.

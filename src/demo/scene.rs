@@ -146,6 +146,7 @@ fn controller_options(manifests: PathBuf) -> Result<ControllerOptions> {
         ("--classic-buckets", super::measure::classic_buckets()),
     ];
     Ok(ControllerOptions {
+        kubeconfig: None,
         binary: this_program()?,
         manifests,
         keep_state: true,

@@ -89,7 +89,7 @@ pub(crate) fn cluster_name(service: &str) -> String {
     format!("{NAMESPACE}/{service}/80")
 }
 
-fn gateway() -> Value {
+pub(crate) fn gateway() -> Value {
     let (namespace, name) = GATEWAY.split_once('/').unwrap();
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
@@ -102,7 +102,7 @@ fn gateway() -> Value {
     })
 }
 
-fn route(name: &str, backends: &[(&str, u32)]) -> Value {
+pub(crate) fn route(name: &str, backends: &[(&str, u32)]) -> Value {
     let backends: Vec<_> = backends
         .iter()
         .map(|(service, weight)| json!({ "name": service, "port": 80, "weight": weight }))
@@ -122,7 +122,7 @@ fn route(name: &str, backends: &[(&str, u32)]) -> Value {
 }
 
 /// A Service, a slice for each Pod (their ports differ) and the Pods.
-fn service(name: &str, pods: &[(&str, SocketAddr)]) -> Vec<Value> {
+pub(crate) fn service(name: &str, pods: &[(&str, SocketAddr)]) -> Vec<Value> {
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",

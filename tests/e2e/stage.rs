@@ -50,6 +50,7 @@ impl Stage {
         let interval = format!("{}ms", INTERVAL.as_millis());
         let defaults = ["--report-interval", &interval, "--log-format", "text"];
         let options = ControllerOptions {
+            kubeconfig: None,
             binary: gaugeway(),
             manifests: manifests.dir().to_owned(),
             keep_state: true,
@@ -153,7 +154,7 @@ pub(crate) fn gaugeway() -> PathBuf {
     env!("CARGO_BIN_EXE_gaugeway").into()
 }
 
-async fn write_module(path: &std::path::Path) -> Result<()> {
+pub(crate) async fn write_module(path: &std::path::Path) -> Result<()> {
     let output = Command::new(gaugeway())
         .arg("filter")
         .arg("--output")

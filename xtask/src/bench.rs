@@ -24,12 +24,23 @@ const IN_ENVOY: [(&str, &str); 3] = [
     ),
 ];
 
+/// Stories with two controllers, on the test profile: what they time is the protocol.
+const FAILOVER: (&str, &str) = (
+    "failover",
+    "from the end of a leader to its successor's first report, and a minute without an API server",
+);
+const FAILOVERS: [&str; 2] = [
+    "failover::twenty_leaders_that_end_in_order",
+    "failover::without_an_api_server_for_a_minute_nothing_is_lost",
+];
+
 /// Runs the bench called `name`, all of them without, or only says which there are.
 pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result<()> {
     let criterion = criterion_benches()?;
     if list {
         IN_ENVOY
             .iter()
+            .chain([&FAILOVER])
             .for_each(|(bench, what)| println!("{bench}\t{what}"));
         criterion
             .iter()
@@ -46,7 +57,8 @@ pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result
         .map(|(bench, _)| *bench)
         .filter(|bench| wanted(bench))
         .collect();
-    if criterion.is_empty() && in_envoy.is_empty() {
+    let failover = wanted(FAILOVER.0);
+    if criterion.is_empty() && in_envoy.is_empty() && !failover {
         bail!(
             "there is no bench called {}: cargo xtask bench --list",
             name.unwrap_or_default()
@@ -57,7 +69,18 @@ pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result
         run::run(cargo(["bench", "--package", package, "--bench", bench, "--"]).args(args))?;
         step.done();
     }
-    run_in_envoy(&in_envoy, args)
+    run_in_envoy(&in_envoy, args)?;
+    if failover { run_failover() } else { Ok(()) }
+}
+
+fn run_failover() -> Result<()> {
+    let tools = Tools::set_up(&[Need::WasmTargets, Need::Envoy])?;
+    let step = Step::start("bench failover");
+    let mut command = cargo(["test", "--package", "gaugeway", "--test", "e2e", "--"]);
+    command.args(["--ignored", "--exact", "--nocapture", "--test-threads=1"]);
+    run::run(command.args(FAILOVERS).envs(tools.environment()))?;
+    step.done();
+    Ok(())
 }
 
 fn run_in_envoy(benches: &[&str], args: &[OsString]) -> Result<()> {

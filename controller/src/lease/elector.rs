@@ -210,10 +210,11 @@ impl Elector {
     }
 
     async fn release(&mut self) {
+        // What was acknowledged so far may still leave: it counts here, and these totals are shown until they were scraped.
+        // So the tenure runs out by itself.
         let Some(back) = self.machine.retire() else {
             return;
         };
-        self.tenure.end();
         match self.put(&back).await {
             Ok(lease) => {
                 let record = record::read(&lease);
@@ -267,9 +268,8 @@ impl Elector {
 
     /// Says what is so now: to those who act, to those who forward, and once to people.
     fn publish(&mut self) {
-        match self.machine.until() {
-            Some(until) => self.tenure.set(until),
-            None => self.tenure.end(),
+        if let Some(until) = self.machine.until() {
+            self.tenure.set(until);
         }
         let held = self.machine.record().filter(|r| !r.holder.is_empty());
         let peer = held.map(|record| Peer {

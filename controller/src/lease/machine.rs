@@ -140,6 +140,8 @@ pub(super) struct Machine {
     due: Moment,
     /// It would lead if it could.
     stands: bool,
+    /// The last look that had an answer.
+    looked: Moment,
 }
 
 #[derive(Clone, Debug)]
@@ -178,6 +180,7 @@ impl Machine {
             known: None,
             due: Moment::default(),
             stands: false,
+            looked: Moment::default(),
         }
     }
 
@@ -219,7 +222,13 @@ impl Machine {
         let Ok(found) = found else {
             return;
         };
+        let blind = self.looked.until(now) > self.timing.deadline;
+        self.looked = now;
         self.know(now, found);
+        if blind && let Some(known) = &mut self.known {
+            // The API server was away: its holder could not renew either, and may go on now.
+            known.since = now;
+        }
         match self.state {
             State::Candidate { .. } => self.judge(now),
             State::Holding { term, until, .. } => self.recheck(now, term, until),

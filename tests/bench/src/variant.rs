@@ -270,6 +270,7 @@ async fn start_controller(
     Controller::start(
         dir,
         ControllerOptions {
+            kubeconfig: None,
             binary,
             manifests: manifests.directory().to_owned(),
             keep_state: true,

@@ -32,6 +32,8 @@ pub struct ControllerOptions {
     pub binary: PathBuf,
     /// Directory of manifests.
     pub manifests: PathBuf,
+    /// A cluster to watch instead.
+    pub kubeconfig: Option<PathBuf>,
     /// Keep a state directory.
     pub keep_state: bool,
     /// More arguments.
@@ -234,7 +236,10 @@ async fn launch(
 ) -> Result<(Process, Ports)> {
     let mut command = Command::new(&options.binary);
     command.arg("controller").arg("--json");
-    command.arg("--manifests").arg(&options.manifests);
+    match &options.kubeconfig {
+        None => command.arg("--manifests").arg(&options.manifests),
+        Some(file) => command.arg("--kubernetes").arg("--kubeconfig").arg(file),
+    };
     command.arg("--token-key-file").arg(key_file(dir));
     for (flag, port) in [
         ("--filters-listen", filters),

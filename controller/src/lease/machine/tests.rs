@@ -129,7 +129,9 @@ fn a_restart_goes_on_with_its_term_unless_another_led() {
         .unwrap();
     assert_eq!((began.term, began.continues), (0, Some(0)));
     let mut b = candidate("b");
-    settle(&mut b, &mut server, at(4)).unwrap();
+    for second in 4..19 {
+        assert_eq!(settle(&mut b, &mut server, at(second)), Ok(None));
+    }
     settle(&mut b, &mut server, at(19)).unwrap().unwrap();
     server.write(&b.retire().unwrap());
     let began = settle(&mut candidate("a"), &mut server, at(20))
@@ -156,6 +158,28 @@ fn without_an_api_server_it_stops_acting_and_goes_on_afterwards() {
     assert_eq!(settle(&mut a, &mut server, at(70)), Ok(None));
     assert_eq!(a.until(), Some(at(80)));
     assert_eq!(server.holders.len(), 1);
+}
+
+#[test]
+fn after_an_outage_the_holder_has_time_to_go_on() {
+    let (mut server, mut a, mut b) = (Server::default(), candidate("a"), candidate("b"));
+    settle(&mut a, &mut server, at(0)).unwrap();
+    settle(&mut b, &mut server, at(1)).unwrap();
+    for second in (3..60).step_by(2) {
+        assert_eq!(b.step(at(second), true), Step::Look);
+        b.seen(at(second), Err(()));
+    }
+    assert_eq!(settle(&mut b, &mut server, at(61)), Ok(None));
+    assert_eq!(settle(&mut a, &mut server, at(62)), Ok(None));
+    assert_eq!(a.until(), Some(at(72)));
+    // If it does not do so again, it has gone.
+    for second in (63..76).step_by(2) {
+        assert_eq!(
+            settle(&mut b, &mut server, at(second)),
+            Ok(None),
+            "{second}"
+        );
+    }
 }
 
 #[test]

@@ -1,12 +1,23 @@
 //! Exactly once, restarts in place, expiry, what scrapers see.
 
-use std::sync::atomic::Ordering;
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use gaugeway_wire::{ClassicBounds, GatewayName, Layout, Nanos, Schema, Seq};
 
 use super::rig::*;
-use crate::ledger::{Durability, ReportError, StartError};
+use crate::{
+    lease::Tenure,
+    ledger::{
+        Durability, LedgerConfig, Owner, ReportError, StartError,
+        disk::{Disk, RealDisk},
+    },
+};
 
 #[tokio::test]
 async fn a_report_counts_once() {
@@ -134,6 +145,97 @@ async fn many_restarts_are_folded_into_a_snapshot() {
     assert_eq!(files(kept.path(), "snapshot-").len(), 1);
 }
 
+/// Ends a tenure while it writes, as a process does that is stopped there.
+#[derive(Debug)]
+struct StopsWhileWriting(Tenure);
+
+impl Disk for StopsWhileWriting {
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        RealDisk.write(file, bytes)?;
+        self.0.end();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_report_is_not_acknowledged_when_the_tenure_ends_while_it_is_logged() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let tenure = Tenure::none();
+    let told = LedgerConfig {
+        tenure: tenure.clone(),
+        ..config(Some(dir.path()), &world)
+    };
+    let disk = Arc::new(StopsWhileWriting(tenure.clone()));
+    let ledger = start_with(told, &world, disk);
+    let soon = crate::lease::soon();
+    // Before: not even applied.
+    let send = |seq| ledger.handle.report(gateway(), call(1, seq, &[("a", 3)]));
+    assert_eq!(send(1).await, Err(ReportError::NotLeader));
+    assert_eq!(ledger.requests().await, 0);
+    tenure.set(soon);
+    assert_eq!(send(1).await, Err(ReportError::NotLeader));
+    assert_eq!(ledger.requests().await, 3);
+    // It goes on: what comes again is known.
+    tenure.set(soon);
+    assert_eq!(send(1).await.unwrap().span, None);
+    assert_eq!(ledger.requests().await, 3);
+}
+
+#[tokio::test]
+async fn what_is_sealed_is_final() {
+    let world = World::new();
+    let ledger = start(None, &world);
+    ledger.report(call(1, 1, &[("a", 3)])).await;
+    ledger.handle.seal().await;
+    let late = ledger
+        .handle
+        .report(gateway(), call(1, 2, &[("a", 1)]))
+        .await;
+    assert_eq!(late, Err(ReportError::Stopped));
+    assert_eq!(ledger.requests().await, 3);
+}
+
+#[tokio::test]
+async fn only_the_owner_goes_on_and_only_if_nobody_led_in_between() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let owner = |identity: &str, term| Owner {
+        identity: identity.to_owned(),
+        term,
+    };
+    let begin = |dir: &Path, mine: Owner, continues: Option<Owner>| {
+        let told = LedgerConfig {
+            owner: mine,
+            continues,
+            ..config(Some(dir), &world)
+        };
+        start_with(told, &world, Arc::new(RealDisk))
+    };
+    let ledger = begin(dir.path(), owner("a", 4), None);
+    let first = ledger.report(call(1, 1, &[("a", 3)])).await.ledger_epoch;
+    let killed = copy(dir.path());
+    drop(ledger);
+    for (continues, goes_on) in [
+        (Some(owner("a", 4)), true),
+        (Some(owner("a", 5)), false),
+        (Some(owner("b", 4)), false),
+        (Some(Owner::sole()), false),
+        (None, false),
+    ] {
+        let here = copy(killed.path());
+        let ledger = begin(here.path(), owner("a", 6), continues.clone());
+        let outcome = ledger.report(call(1, 1, &[("a", 3)])).await;
+        assert_eq!(outcome.ledger_epoch == first, goes_on, "{continues:?}");
+        assert_eq!(ledger.requests().await, 3);
+        // What began, or went on, is of the new term from then on.
+        let again = copy(here.path());
+        drop(ledger);
+        let ledger = begin(again.path(), owner("a", 6), Some(owner("a", 6)));
+        let later = ledger.report(call(1, 2, &[("a", 1)])).await;
+        assert_eq!(later.ledger_epoch, outcome.ledger_epoch, "{continues:?}");
+        assert_eq!(ledger.requests().await, 4);
+    }
+}
+
 #[tokio::test]
 async fn a_state_directory_has_one_user() {
     let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
@@ -167,7 +269,7 @@ async fn a_changed_configuration_is_part_of_the_log() {
             .unwrap(),
     };
     changed.max_series = 1;
-    let disk = || std::sync::Arc::new(crate::ledger::disk::RealDisk);
+    let disk = || Arc::new(RealDisk);
     let ledger = start_with(changed.clone(), &world, disk());
     ledger.report(call(1, 2, &[("a", 1), ("b", 9)])).await;
     let text = ledger.text().await;
