@@ -200,6 +200,7 @@ impl Keeper {
             refused: &judged.layouts.refused,
             selections: &selections,
             workers: &mapping.workers(),
+            deployments: &BTreeMap::new(),
         };
         let now = Time(Timestamp::now());
         let valid = judged.objects.iter().enumerate().map(|(at, object)| {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gaugeway_wire::{GatewayName, Layout};
 
 use crate::{
+    deploy::Deployment,
     policy::{Policy, PolicyId, Settings},
     resolve::Known,
     status::Attachment,
@@ -26,6 +27,8 @@ pub struct Scene<'a> {
     pub selections: &'a BTreeMap<GatewayName, Vec<Vec<usize>>>,
     /// Worker VMs that report, per gateway.
     pub workers: &'a BTreeMap<GatewayName, usize>,
+    /// How each gateway came to its filter.
+    pub deployments: &'a BTreeMap<GatewayName, Deployment>,
 }
 
 /// What becomes of one policy, per target.
@@ -47,6 +50,7 @@ fn attachment(scene: &Scene<'_>, at: usize, target: &Target) -> Attachment {
         settings_of: None,
         bounds_refused: scene.refused.contains(&at),
         workers: 0,
+        deployment: Deployment::Unmanaged,
     };
     let Some(gateway) = target.gateway().filter(|_| attachment.found) else {
         return attachment;
@@ -76,6 +80,8 @@ fn attachment(scene: &Scene<'_>, at: usize, target: &Target) -> Attachment {
     }
     attachment.settings_of = others_settings(policy(0), policy(own));
     attachment.workers = scene.workers.get(&gateway).copied().unwrap_or_default();
+    let deployment = scene.deployments.get(&gateway);
+    attachment.deployment = deployment.cloned().unwrap_or_default();
     attachment
 }
 

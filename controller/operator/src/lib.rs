@@ -2,6 +2,7 @@
 //!
 //! - [`crd`] holds our kinds as they stand in the cluster, and their CustomResourceDefinitions.
 //! - [`Policy`] is a checked [`crd::LatencyPolicy`]; [`resolve`] says which policies hold for which gateway, in which order.
+//! - [`deploy`] says what a gateway needs to carry the filter.
 //! - [`attachments`] and [`status`] say what became of each.
 //!
 //! All of it is plain functions: no IO, no clock, no client. Time comes in as an argument. Kubernetes's types appear
@@ -9,6 +10,7 @@
 
 mod attach;
 pub mod crd;
+pub mod deploy;
 mod duration;
 mod policy;
 mod resolve;

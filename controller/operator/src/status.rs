@@ -10,7 +10,9 @@
 //! | | `PartiallyProgrammed` | some are: older policies, or bounds, have taken the rest; the message says which |
 //! | | `Overridden` | none is: older policies have them all |
 //! | | `NoServices` | no Service that the gateway's routes reach is selected |
-//! | | `NoWorkers` | no filter of this gateway has reported: it is not deployed, or cannot reach the controller |
+//! | | `NoWorkers` | no filter of this gateway has reported: it is not there, or cannot reach the controller |
+//! | | `Refused` | the gateway has refused what was deployed; the message is its own |
+//! | | any of [`crate::deploy::Reason`] | the filter is not deployed, and the message says what to do |
 //! | | `NotAccepted` | see `Accepted` |
 //!
 //! Messages carry no counts, so that they change only when something happened.
@@ -20,6 +22,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::{
     CONTROLLER_NAME,
     crd::{Ancestor, AncestorRef, LatencyPolicy, LatencyPolicyStatus},
+    deploy::Deployment,
     policy::PolicyId,
     target::Target,
 };
@@ -60,6 +63,8 @@ pub struct Attachment {
     pub bounds_refused: bool,
     /// Worker VMs that report.
     pub workers: usize,
+    /// How the gateway came to its filter.
+    pub deployment: Deployment,
 }
 
 impl Verdict {
@@ -240,10 +245,12 @@ fn programmed(at: &Attachment) -> Says {
         let text = "no Service that routes of this gateway name is selected: see its routes' parentRefs and backendRefs, \
                     their ReferenceGrants, and serviceSelector";
         no("NoServices", text.to_owned())
+    } else if let Deployment::Not { reason, text } = &at.deployment
+        && (at.workers == 0 || reason.outweighs_workers())
+    {
+        no(reason.as_str(), text.clone())
     } else if at.workers == 0 {
-        let text = "no filter of this gateway has called: it is not deployed (gaugeway render shows how), or it cannot \
-                    reach the controller's filters port, or its token is not this gateway's";
-        no("NoWorkers", text.to_owned())
+        silent(&at.deployment)
     } else if reductions.is_empty() {
         says(
             "Programmed",
@@ -258,6 +265,26 @@ fn programmed(at: &Attachment) -> Says {
             "PartiallyProgrammed",
             reductions.join("; "),
         )
+    }
+}
+
+/// Of a gateway that should have the filter, and none calls.
+fn silent(deployment: &Deployment) -> Says {
+    let no = |reason, text: &str| says("Programmed", false, reason, text);
+    match deployment {
+        Deployment::Deployed {
+            refused: Some(why), ..
+        } => no("Refused", why),
+        Deployment::Deployed { .. } => no(
+            "NoWorkers",
+            "the filter is deployed and has not called yet: the gateway has not loaded it, or it cannot reach the \
+             controller's filters port",
+        ),
+        _ => no(
+            "NoWorkers",
+            "no filter of this gateway has called: it is not deployed (gaugeway render shows how), or it cannot reach \
+             the controller's filters port, or its token is not this gateway's",
+        ),
     }
 }
 
@@ -276,6 +303,9 @@ fn reductions(at: &Attachment) -> Vec<String> {
     }
     if at.bounds_refused {
         texts.push("histogram.classicBuckets is not in force: all policies together have more than 64 bounds".to_owned());
+    }
+    if let Deployment::Deployed { partly, .. } = &at.deployment {
+        texts.extend(partly.iter().cloned());
     }
     texts
 }

@@ -103,6 +103,7 @@ impl Shop {
             refused: &layouts.refused,
             selections: &selections,
             workers: &workers,
+            deployments: &BTreeMap::new(),
         };
         (0..policies.len())
             .map(|at| Verdict::Attached(attachments(&scene, at)))

@@ -2,11 +2,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "all of this is test code"
 )]
 
 mod check;
 mod definition;
+mod deploying;
 mod make;
 mod resolving;
+mod schemas;
 mod statuses;

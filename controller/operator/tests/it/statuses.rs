@@ -1,7 +1,8 @@
 //! What a policy's status says, and that it changes only when something happened.
 
 use gaugeway_operator::{
-    Attachment, Policy, PolicyId, Target, Verdict, crd::LatencyPolicyStatus, status,
+    Attachment, Policy, PolicyId, Target, Verdict, crd::LatencyPolicyStatus, deploy::Deployment,
+    status,
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -32,6 +33,7 @@ fn fine() -> Attachment {
         settings_of: None,
         bounds_refused: false,
         workers: 4,
+        deployment: Deployment::Unmanaged,
     }
 }
 

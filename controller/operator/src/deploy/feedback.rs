@@ -1,0 +1,32 @@
+//! What gateways say of objects that were written for them.
+
+use serde_json::Value;
+
+/// The first refusal among the conditions of an object's status, by whomever: for each parent or ancestor, the conditions
+/// that say whether it is taken.
+#[must_use]
+pub fn refusal(object: &Value) -> Option<String> {
+    let status = &object["status"];
+    let of = |key: &str| status[key].as_array().into_iter().flatten();
+    let mut conditions = of("ancestors")
+        .chain(of("parents"))
+        .flat_map(|about| about["conditions"].as_array().into_iter().flatten());
+    conditions.find_map(|condition| {
+        let kind = condition["type"].as_str()?;
+        let refused = condition["status"] == "False"
+            && ["Accepted", "Programmed", "ResolvedRefs"].contains(&kind);
+        let text = |key: &str| condition[key].as_str().unwrap_or_default();
+        refused.then(|| {
+            let (name, what) = (
+                object["metadata"]["name"].as_str().unwrap_or_default(),
+                &object["kind"],
+            );
+            let what = what.as_str().unwrap_or_default();
+            format!(
+                "{what} {name} has {kind}=False, {}: {}",
+                text("reason"),
+                text("message")
+            )
+        })
+    })
+}
