@@ -7,6 +7,7 @@
 )]
 
 mod dashboards;
+mod golden;
 mod helm;
 mod matrix;
 mod network;
