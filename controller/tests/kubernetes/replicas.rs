@@ -214,6 +214,18 @@ async fn until_metric(stage: &Stage, name: &str, value: f64) {
     .unwrap();
 }
 
+/// Waits until so many connections to its filters port are open.
+async fn until_connections(stage: &Stage, expected: f64) {
+    until("connections", PATIENCE, || async {
+        let labels = [("port", "filters")];
+        let seen = stage.metric("gaugeway_connections", &labels).await?;
+        ensure!((seen - expected).abs() < 0.5, "{seen}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn one_leads_the_other_passes_on_and_takes_over_when_it_goes() {
     story(async |cluster| {
@@ -317,8 +329,17 @@ async fn nobody_leads_without_a_right_to_the_lease() {
             "{}",
             refused.text()
         );
+        // An HTTP/2 caller is sent away too, not only answered: its pool would stay with this replica.
+        let pooled = Client::h2c(a.ports().filters);
+        let gateway = format!("{}/edge", cluster.namespace);
+        let call =
+            || Request::post("/v1/report", Vec::new()).header("x-gaugeway-gateway", &gateway);
+        assert_eq!(pooled.send(call()).await.unwrap().status, 503);
+        until_connections(&a, 0.0).await;
         cluster.double().lift_faults();
         acknowledged(&cluster, &a, 1).await;
+        assert_eq!(pooled.send(call()).await.unwrap().status, 200);
+        until_connections(&a, 1.0).await;
         a.stop().await;
     })
     .await;

@@ -134,6 +134,15 @@ impl Store {
         };
         if let Some(held) = &held {
             precondition(&asked, held)?;
+        } else if asked["metadata"]["resourceVersion"]
+            .as_str()
+            .is_some_and(|v| !v.is_empty())
+        {
+            let text = "resourceVersion should not be set on objects to be created";
+            return Err(Refusal::new(400, text));
+        }
+        if resource.kind == "Lease" {
+            check_lease(&asked)?;
         }
         let mut object = self.prepared(&place, &resource, asked, held.as_deref());
         if held.as_deref().is_some_and(|held| unchanged(held, &object)) || dry_run {
@@ -332,6 +341,32 @@ fn precondition(sent: &Value, held: &Value) -> Outcome<()> {
     if differs(wanted, "resourceVersion") || differs(uid, "uid") {
         let text = "the object has been modified; please apply your changes to the latest version and try again";
         return Err(Refusal::conflict(text));
+    }
+    Ok(())
+}
+
+/// What a real server checks of a Lease.
+fn check_lease(lease: &Value) -> Outcome<()> {
+    let spec = &lease["spec"];
+    let least = [("leaseDurationSeconds", 1), ("leaseTransitions", 0)];
+    for (name, least) in least {
+        let value = &spec[name];
+        if !value.is_null() && value.as_i64().is_none_or(|value| value < least) {
+            return Err(Refusal::new(
+                422,
+                format!("spec.{name}: Invalid value: {value}"),
+            ));
+        }
+    }
+    for name in ["acquireTime", "renewTime"] {
+        // RFC 3339 with microseconds and no offset but Z, as the type is written.
+        let is_time = |t: &str| t.len() == 27 && t.ends_with('Z') && t.as_bytes()[19] == b'.';
+        if spec[name].as_str().is_some_and(|t| !is_time(t)) {
+            return Err(Refusal::new(
+                400,
+                format!("spec.{name}: not a MicroTime: {}", spec[name]),
+            ));
+        }
     }
     Ok(())
 }
