@@ -4,6 +4,7 @@
 //! The inner build has a target directory of its own (cargo's lock on the outer one is held while this runs) and
 //! nothing of the outer build's flags and wrappers, so that the module's bytes depend on its sources and the
 //! toolchain only.
+#![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,5 +1,6 @@
 //! The `gaugeway` command. Exit codes: 0 done; 1 it could not be done, standard error says why; 2 the command line is
 //! wrong.
+#![forbid(unsafe_code)]
 
 mod cli;
 mod demo;

@@ -15,6 +15,7 @@
 //!
 //! One writer per state: the mapping task owns the index, the ledger thread owns the totals. The HTTP side holds
 //! handles only, so a scrape never blocks ingest and a slow client blocks nobody.
+#![forbid(unsafe_code)]
 
 pub mod auth;
 pub mod config;

@@ -1,4 +1,5 @@
 //! Writes the seeds of all targets: `cargo run -p gaugeway-fuzz --example seeds -- DIRECTORY`.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::{env, fs, path::PathBuf};

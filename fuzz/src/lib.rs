@@ -4,6 +4,7 @@
 //! and doubles no count. `fuzz_targets/` hands each to libFuzzer (`cargo xtask fuzz`); the tests here run each over its
 //! seeds, so that a target that reaches nothing any more is noticed. What fuzzing finds becomes a test with its bytes
 //! and its cause, beside the code that was wrong.
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

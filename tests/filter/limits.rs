@@ -2,9 +2,9 @@
 
 use gaugeway_guest::{Sim, abi::callback, controller::Fate, sim::Options};
 
-use gaugeway_wire::report::FilterCounter;
+use gaugeway_wire::{FilterCounter, Policy, Target, TargetKind};
 
-use crate::scene::{MS, address, own, pod, sim_with, to};
+use crate::scene::{MS, address, own, pod, reported, sim_with, to};
 
 const ADDRESSES: usize = 4_096;
 /// DESIGN §10: peak memory of a worker's VM.
@@ -118,4 +118,25 @@ fn no_callback_takes_long_while_4096_addresses_change() {
     assert!(meter.entries[callback::HTTP_CALL_RESPONSE] > 10);
     sim.advance(MS(20_000));
     all_counted(&sim, 4);
+}
+
+#[test]
+fn old_and_new_owners_have_room_until_the_next_report() {
+    let mut sim = crowded();
+    // So long between two reports that both are waiting for the same one.
+    sim.controller.index.set_policy(Policy {
+        report_interval: MS(60_000),
+        ..Policy::default()
+    });
+    round(&mut sim, 20);
+    sim.advance(MS(120_000));
+    round(&mut sim, 20);
+    replace_all(&mut sim, 0);
+    sim.advance(MS(10_000));
+    round(&mut sim, 20);
+    sim.advance(MS(120_000));
+    all_counted(&sim, 3);
+    let overflow = Target::try_new(TargetKind::Overflow, Vec::new()).unwrap();
+    assert_eq!(reported(&sim, overflow.fingerprint()), 0);
+    assert!(peak(&mut sim) <= MEMORY);
 }

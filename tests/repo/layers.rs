@@ -114,6 +114,26 @@ fn each_crate_uses_only_the_layers_below_it() {
     }
 }
 
+/// Elsewhere than in the guest's side of the host's ABI nobody can allow it again. libFuzzer's macro exports a function.
+#[test]
+fn every_crate_but_the_filters_forbids_unsafe_code() {
+    for package in workspace() {
+        let compiled = package.targets.iter().filter(|target| {
+            target.is_lib() || target.is_bin() || target.is_custom_build() || target.is_cdylib()
+        });
+        for target in compiled {
+            let is_exempt = package.name.as_str() == "gaugeway-filter"
+                || target.src_path.as_str().contains("/fuzz_targets/");
+            let text = fs::read_to_string(&target.src_path).unwrap();
+            assert!(
+                is_exempt || text.contains("\n#![forbid(unsafe_code)]\n"),
+                "{}: add #![forbid(unsafe_code)]",
+                target.src_path
+            );
+        }
+    }
+}
+
 #[test]
 fn pure_crates_reach_no_runtime_client_or_log_backend() {
     for name in PURE {

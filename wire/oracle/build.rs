@@ -1,4 +1,5 @@
 //! Compiles `gaugeway.proto` with protox (no `protoc` needed) and prost-build.
+#![forbid(unsafe_code)]
 
 use std::{error::Error, path::Path};
 

@@ -3,7 +3,7 @@
 //! Every command first makes sure that the tools it needs are there, says what it runs, and passes its tools on to
 //! what it starts in the environment (`ENVOY_BIN`, `PROMETHEUS_BIN`, `PROMTOOL_BIN`). It writes into `target/` and
 //! the git-ignored `.tools/` only; with everything in place it needs no network.
-
+#![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

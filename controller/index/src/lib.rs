@@ -5,6 +5,7 @@
 //!
 //! Both are plain state machines: no IO, no clock, no randomness, no logging. Time comes in as [`Moment`]; what is to be
 //! said goes out as values. Kubernetes's types appear in [`Object`] only.
+#![forbid(unsafe_code)]
 
 mod backend;
 mod changes;

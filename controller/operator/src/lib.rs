@@ -7,6 +7,7 @@
 //!
 //! All of it is plain functions: no IO, no clock, no client. Time comes in as an argument. Kubernetes's types appear
 //! here and in the index only.
+#![forbid(unsafe_code)]
 
 mod attach;
 pub mod crd;

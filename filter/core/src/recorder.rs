@@ -57,15 +57,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Within 12 MiB of a VM's memory at 4,096 live addresses and schema 3.
+    /// Within 12 MiB of a VM's memory at 4,096 live addresses and schema 3, also while each has an old and a new owner:
+    /// one series and one target for both, until the old one is reported.
     pub const DEFAULT: Self = Self {
         keys: 4096,
-        series: 6144,
-        targets: 8192,
+        series: 8704,
+        targets: 8704,
         routes: 1024,
         clusters: 1024,
         bucket_bytes: 4 << 20,
-        definition_bytes: 2 << 20,
+        definition_bytes: 3 << 20,
         hint_bytes: 256 << 10,
     };
 }

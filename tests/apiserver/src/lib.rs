@@ -7,6 +7,7 @@
 //!
 //! It does *not* pretend to server-side apply (an apply is a merge that creates), admission, validation, RBAC or
 //! garbage collection. What depends on those is tested against a real cluster.
+#![forbid(unsafe_code)]
 
 mod faults;
 mod log;

@@ -6,7 +6,7 @@
 //! ratios and differences hold where absolute times do not.
 //!
 //! Every variant must show that it did its work, else the bench fails: a filter that failed open would be the fastest.
-
+#![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -5,6 +5,7 @@
 //!
 //! [`Sim`] drives workers, requests and a simulated [`Controller`]; [`Request`] scripts what upstreams do and says what
 //! a correct filter counts for it, so that tests compare requests scripted with requests reported, exactly.
+#![forbid(unsafe_code)]
 
 pub mod abi;
 pub mod controller;

@@ -3,6 +3,7 @@
 //! Everything here is a real process or a real server on a loopback port that the system chose. Whatever takes time is
 //! awaited by condition with a deadline ([`wait::until`]); a failure says what was seen last and shows the tail of the
 //! process's own log. Processes end with the value that owns them.
+#![forbid(unsafe_code)]
 
 pub mod client;
 pub mod controller;

@@ -2,6 +2,7 @@
 //! CustomResourceDefinitions, both without room for fields that they do not name.
 //!
 //! Not checked: rules in CEL, and what admission adds.
+#![forbid(unsafe_code)]
 
 mod definitions;
 

@@ -163,7 +163,7 @@ proptest! {
     fn every_request_is_applied_exactly_once(
         events in prop::collection::vec(event(), 1..120),
         keys in prop_oneof![Just(4u32), Just(4096)],
-        series in prop_oneof![Just(3u32), Just(6144)],
+        series in prop_oneof![Just(3u32), Just(8704)],
     ) {
         let limits = Limits { keys, series, ..Limits::DEFAULT };
         let mut world = World::with(limits, r#"{"gateway":"g","cluster":"c"}"#);
