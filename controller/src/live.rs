@@ -5,9 +5,11 @@
 
 pub(crate) mod answer;
 
-use gaugeway_aggregate::{Reading, Sample, Standings, Unknown, Window};
+use std::collections::BTreeSet;
+
+use gaugeway_aggregate::{Reading, Sample, Standings, Unknown, Via, Window};
 use gaugeway_index::{Matches, Seen, WhenIdle};
-use gaugeway_wire::UnixNanos;
+use gaugeway_wire::{GatewayName, UnixNanos};
 
 use crate::{
     ledger::{Question, Recently, Wanted},
@@ -15,8 +17,8 @@ use crate::{
     role::Seat,
 };
 use answer::{
-    Gateway, GatewayList, GatewayOf, Latency, PodOf, Service, ServiceDetail, ServiceList, Signals,
-    Stand, State,
+    BackendOf, Gateway, GatewayList, GatewayOf, Latency, PodOf, Service, ServiceDetail,
+    ServiceList, Signals, Stand, State,
 };
 
 /// Answers questions about the last seconds. Cheap to clone.
@@ -246,8 +248,25 @@ impl Live {
             name: gateway.to_string(),
             selects: seen.selected_by.contains(gateway),
             standing: judge.stand(gateway),
+            signals: {
+                let selecting = seen.selected_by.iter().filter(|of| *of == gateway);
+                let told_by: Vec<_> = selecting.cloned().collect();
+                let reading = judge.read_via(&own, &told_by, |via| via.gateway == *gateway);
+                Signals::of(&reading, seen.when_idle)
+            },
+        });
+        let sample = own.of.first().and_then(|of| recent.sample(of));
+        let vias = sample.map(Sample::vias).unwrap_or_default();
+        let ports: BTreeSet<_> = vias.iter().map(|via| &*via.port).collect();
+        let backends = ports.into_iter().map(|port| {
+            let reading = judge.read_via(&own, &seen.selected_by, |via| *via.port == *port);
+            BackendOf {
+                port: (!port.is_empty()).then(|| port.to_owned()),
+                signals: Signals::of(&reading, seen.when_idle),
+            }
         });
         Ok(ServiceDetail {
+            backends: backends.collect(),
             window: window.as_str(),
             pods: pods.collect(),
             gateways: gateways.collect(),
@@ -311,6 +330,26 @@ impl<'a> Judge<'a> {
     }
 
     fn read(&self, asked: &Asked) -> Result<Reading, Unknown> {
+        let all = self.known(asked, &asked.seen.selected_by)?;
+        Ok(all.read(self.window, &self.recent.layout))
+    }
+
+    /// What came over some gateways and ports, as these gateways tell it.
+    fn read_via(
+        &self,
+        asked: &Asked,
+        told_by: &[GatewayName],
+        chosen: impl Fn(&Via) -> bool,
+    ) -> Result<Reading, Unknown> {
+        let all = self.known(asked, told_by)?;
+        if all.has_others() {
+            return Err(Unknown::Full);
+        }
+        Ok(all.read_via(self.window, &self.recent.layout, chosen))
+    }
+
+    /// All there is, if it is all.
+    fn known(&self, asked: &Asked, told_by: &[GatewayName]) -> Result<Sample, Unknown> {
         if asked.seen.reached_by.is_empty() {
             return Err(Unknown::NotRouted);
         }
@@ -318,19 +357,20 @@ impl<'a> Judge<'a> {
             return Err(Unknown::NotSelected);
         }
         let standings = self.standings.ok_or(Unknown::NoGateway)?;
-        standings.judge(&asked.seen.selected_by)?;
-        let mut all = Sample::empty(self.window, asked.complete);
-        for of in &asked.of {
-            let sample = self.recent.sample(of, self.window);
-            all.join(sample.ok_or(Unknown::Full)?.clone());
+        standings.judge(told_by)?;
+        let mut samples = asked.of.iter().map(|of| self.recent.sample(of));
+        let first = samples.next().flatten();
+        let mut all = first.ok_or(Unknown::Full)?.clone();
+        for sample in samples {
+            all.join(sample.ok_or(Unknown::Full)?);
         }
-        if !all.is_complete() {
+        if !asked.complete || !all.is_complete(self.window) {
             return Err(Unknown::Full);
         }
-        Ok(all.read(&self.recent.layout))
+        Ok(all)
     }
 
-    fn stand(&self, gateway: &gaugeway_wire::GatewayName) -> Stand {
+    fn stand(&self, gateway: &GatewayName) -> Stand {
         let all = self.standings.into_iter().flat_map(Standings::iter);
         let found = all.into_iter().find(|(name, _)| *name == gateway);
         Stand::of(found.map(|(_, standing)| standing), self.recent.taken)
@@ -396,7 +436,8 @@ mod tests {
 
     #[test]
     fn an_idle_object_has_the_latency_that_its_policy_wants() {
-        let idle = Ok(Sample::empty(Window::Seconds60, true).read(&Policy::default().layout()));
+        let idle = Ok(Sample::empty(UnixNanos(1_000_000_000_000))
+            .read(Window::Seconds60, &Policy::default().layout()));
         let zero = Signals::of(&idle, WhenIdle::Zero);
         assert_eq!(zero.state, State::Idle);
         assert!(

@@ -127,8 +127,8 @@ pub struct LedgerMetrics {
     pub unwindowed: IntCounterVec,
     /// Counts that entered no window for want of room.
     pub left_out: IntCounter,
-    /// Parts of windows held.
-    pub window_parts: IntGauge,
+    /// Memory of the windows.
+    pub window_bytes: IntGauge,
     /// When this ledger's life began.
     pub started: Gauge,
 }
@@ -422,9 +422,9 @@ impl LedgerMetrics {
                 "gaugeway_window_overflows_total",
                 "Series updates that entered no window because there are too many objects; their windows answer unknown.",
             )?,
-            window_parts: r.int_gauge(
-                "gaugeway_window_parts",
-                "Parts of all windows held, at most 262144; each is an object's counts of 5 s.",
+            window_bytes: r.int_gauge(
+                "gaugeway_window_bytes",
+                "Memory of all windows, at most 234881024; what has no room answers unknown.",
             )?,
             started: r.gauge(
                 "gaugeway_ledger_created_timestamp_seconds",

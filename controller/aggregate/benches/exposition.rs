@@ -67,7 +67,7 @@ fn ours(series: usize) -> Aggregate {
     let (mut left, mut seq) = (&counted[..], 0);
     while !left.is_empty() {
         seq += 1;
-        let (bytes, fits) = shop::report(1, seq, left);
+        let (bytes, fits) = shop::report(1, seq, left, NOW);
         let report = Report::decode(&bytes).unwrap();
         aggregate
             .apply(&shop::gateway(), &report, &All, NOW)
@@ -250,7 +250,7 @@ fn formats(mut aggregate: Aggregate, series: usize, rounds: usize) {
         let (mut left, index) = (&some[..], share);
         while !left.is_empty() {
             seq += 1;
-            let (bytes, fits) = shop::report(2, seq, left);
+            let (bytes, fits) = shop::report(2, seq, left, NOW);
             let report = Report::decode(&bytes).unwrap();
             aggregate
                 .apply(&shop::gateway(), &report, &All, NOW)

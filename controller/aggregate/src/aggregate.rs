@@ -158,5 +158,8 @@ impl Aggregate {
         for gateway in self.gateways.values_mut() {
             gateway.rebucket(layout);
         }
+        if let Some(recent) = &mut self.recent {
+            recent.rebucket(&self.config.layout, layout);
+        }
     }
 }

@@ -11,6 +11,7 @@ use gaugeway_wire::{Fingerprint, Generation, Layout, Target, UnixNanos};
 use crate::{
     counts::Counts,
     limits::{TARGET_IDLE, UNNAMED_AGE},
+    recent::Subjects,
     series::SeriesKey,
     store::Slot,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Named {
     pub(crate) routes: Vec<Link>,
     /// Its series per gateway and Service.
     pub(crate) service: Option<Link>,
+    /// Its windows.
+    pub(crate) recent: Subjects,
     pub(crate) used: UnixNanos,
 }
 
@@ -69,6 +72,7 @@ impl Named {
             verdict: None,
             routes: Vec::new(),
             service: None,
+            recent: Subjects::default(),
             used: now,
         }
     }

@@ -40,4 +40,4 @@ pub use recent::{Known, Recent, Silence, Standing, Standings, Subject, Unknown};
 pub use series::{Series, SeriesKey};
 pub use snapshot::Snapshot;
 pub use units::ChangeNumber;
-pub use windows::{Place, Reading, Sample, Unfit, Window, Windows};
+pub use windows::{Place, Reading, Sample, Unfit, Via, Window};

@@ -32,8 +32,10 @@ pub const VERDICT_AGE: Nanos = seconds(60);
 /// A scraper that came within this time takes part in deciding whether a dead series was seen.
 pub const SCRAPER_ACTIVE: Nanos = seconds(600);
 /// Services, Pods and workloads with windows; counts of further ones enter none.
-pub const RECENT_OBJECTS: usize = 65_536;
-/// Parts of all windows together (one object's counts of 5 s), some hundred bytes each; counts beyond enter no window.
-pub const RECENT_PARTS: usize = 262_144;
+pub const RECENT_OBJECTS: usize = 131_072;
+/// Memory of all windows together, in bytes, beside the objects' names; counts beyond enter no window.
+pub const RECENT_BYTES: usize = 224 << 20;
+/// Pairs of a gateway and a port that the windows of a Service tell apart; further ones share a last one.
+pub const VIAS: usize = 63;
 /// A worker VM that reported nothing for this long takes no part in telling idle from unknown.
 pub const COVERAGE_IDLE: Nanos = seconds(600);

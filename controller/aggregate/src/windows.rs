@@ -1,31 +1,35 @@
 //! What one Service, Pod or workload did over the last 15 s, 30 s, 60 s and 5 min.
 //!
-//! Time runs in slots of 5 s since the Unix epoch. A window ends with the last slot that is over, so that its length is
-//! always exactly what a rate is divided by; its newest request is at most one slot old.
+//! Time runs in slots of 5 s since the Unix epoch. A window ends with the last slot that is over, so its newest request is
+//! at most one slot old. The three short windows have their exact length; the longest begins where a half minute does, up
+//! to 25 s earlier than its name says. Rates are divided by the length that was summed.
 //!
 //! **Invariants**
 //! - A report enters a window only if its span is no longer than the window and it ends inside: a backlog never does.
-//! - Counts are held per slot and smallest window that their span fits: at most [`Windows::MAX_PARTS`] per object,
-//!   whatever the clocks do, once [`Windows::expire`] was called.
+//! - Counts are kept apart per slot, smallest window that their span fits, and origin; where only the longest window looks,
+//!   per half minute. What is kept is bounded by [`crate::limits::RECENT_BYTES`] over all objects.
 //! - What was left out for want of room makes the windows that it belongs to incomplete, never low.
 //! - Nothing here tells idle from unknown: an empty sum is 0 requests and no latency. Who reads it knows whether the
 //!   gateways reported over the whole window.
+//! - Time does not go back here: who keeps windows begins anew where a clock does.
 
+mod log;
 mod reading;
+mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use gaugeway_wire::{Nanos, UnixNanos};
 
-use gaugeway_wire::{Layout, Nanos, UnixNanos};
+pub(crate) use log::{Log, Origin, Scratch, keep};
 pub use reading::Reading;
+pub use sample::{Sample, Via};
 
-use crate::{
-    counts::Counts,
-    units::{ChangeNumber, seconds},
-};
+use crate::units::seconds;
 
 const SLOT: Nanos = seconds(5);
+/// Slots that are summed where only the longest window looks.
+const COARSE: u32 = 6;
 
 /// How far back a reading looks. Ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,13 +40,13 @@ pub enum Window {
     Seconds30,
     /// 60 s.
     Seconds60,
-    /// 5 min.
+    /// 5 min, up to 25 s more.
     Minutes5,
 }
 
-/// Number of a slot since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Slot(u64);
+/// Number of a slot since the Unix epoch. All of 64 bits of nanoseconds has fewer than 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(u32);
 
 /// Why a report entered no window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,22 +67,6 @@ pub enum Unfit {
 pub struct Place {
     slot: Slot,
     fits: Window,
-}
-
-/// The recent counts of one object.
-#[derive(Clone, Debug, Default)]
-pub struct Windows {
-    parts: BTreeMap<(Slot, Window), Arc<Counts>>,
-    /// When counts were last left out for want of room.
-    lost: Option<Slot>,
-}
-
-/// What a window has of one object, to be summed by whoever reads it. Cheap to take: it shares the counts.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    pub(crate) window: Window,
-    pub(crate) parts: Vec<Arc<Counts>>,
-    pub(crate) complete: bool,
 }
 
 impl Window {
@@ -107,13 +95,19 @@ impl Window {
         Self::ALL.into_iter().find(|window| window.as_str() == text)
     }
 
-    /// Its length.
+    /// The longest span that enters it.
     #[must_use]
     pub const fn span(self) -> Nanos {
-        seconds(self.slots() * 5)
+        Nanos(self.slots() as u64 * SLOT.0)
     }
 
-    const fn slots(self) -> u64 {
+    /// When the window that is read at `now` began.
+    #[must_use]
+    pub const fn begin(self, now: UnixNanos) -> UnixNanos {
+        self.first(Slot::of(now)).begin()
+    }
+
+    const fn slots(self) -> u32 {
         match self {
             Self::Seconds15 => 3,
             Self::Seconds30 => 6,
@@ -126,16 +120,69 @@ impl Window {
     fn fitting(span: Nanos) -> Option<Self> {
         Self::ALL.into_iter().find(|window| span <= window.span())
     }
+
+    /// The first slot that it still shows while this one runs.
+    pub(crate) const fn first(self, running: Slot) -> Slot {
+        let first = Slot(running.0.saturating_sub(self.slots()));
+        match self {
+            Self::Minutes5 => first.coarse(),
+            _ => first,
+        }
+    }
+
+    /// What is summed while this slot runs.
+    const fn length(self, running: Slot) -> Nanos {
+        Nanos((running.0 - self.first(running).0) as u64 * SLOT.0)
+    }
+
+    /// A number below 4.
+    const fn code(self) -> u8 {
+        self as u8
+    }
+
+    const fn of_code(code: u8) -> Self {
+        match code & 3 {
+            0 => Self::Seconds15,
+            1 => Self::Seconds30,
+            2 => Self::Seconds60,
+            _ => Self::Minutes5,
+        }
+    }
 }
 
 impl Slot {
-    const fn of(at: UnixNanos) -> Self {
-        Self(at.0 / SLOT.0)
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "2^64 nanoseconds have fewer slots"
+    )]
+    pub(crate) const fn of(at: UnixNanos) -> Self {
+        Self((at.0 / SLOT.0) as u32)
     }
 
-    /// The first slot that a window still shows at a moment of this slot.
-    const fn first_of(self, window: Window) -> Self {
-        Self(self.0.saturating_sub(window.slots()))
+    const fn begin(self) -> UnixNanos {
+        UnixNanos(self.0 as u64 * SLOT.0)
+    }
+
+    /// The slot after it.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The first of the half minute that it belongs to.
+    const fn coarse(self) -> Self {
+        Self(self.0 / COARSE * COARSE)
+    }
+
+    /// Where it is kept while another runs: once no short window will look at any slot of its half minute, with these.
+    fn kept_at(self, running: Self) -> Self {
+        let whole = self.coarse();
+        // One more, for a clock that is set back a little.
+        let shown = Window::Seconds60.first(running).0.saturating_sub(1);
+        if whole.0 + COARSE <= shown {
+            whole
+        } else {
+            self
+        }
     }
 }
 
@@ -148,112 +195,19 @@ impl Place {
         let span = to.since(from).ok_or(Unfit::Clock)?;
         let fits = Window::fitting(span).ok_or(Unfit::Long)?;
         let slot = Slot::of(to.min(now));
-        if slot < Slot::of(now).first_of(Window::Minutes5) {
+        if slot < Window::Minutes5.first(Slot::of(now)) {
             return Err(Unfit::Old);
         }
         Ok(Self { slot, fits })
+    }
+
+    pub(crate) const fn slot(self) -> Slot {
+        self.slot
     }
 
     /// The shortest window that takes it.
     #[must_use]
     pub const fn fits(self) -> Window {
         self.fits
-    }
-}
-
-impl Windows {
-    /// Slots of the longest window and the running one, times the spans told apart.
-    pub const MAX_PARTS: usize = 61 * Window::ALL.len();
-
-    /// Whether there are counts at this place already.
-    #[must_use]
-    pub fn has(&self, place: Place) -> bool {
-        self.parts.contains_key(&(place.slot, place.fits))
-    }
-
-    /// The counts at a place, to be added to; those that a reader holds are copied.
-    pub fn part(&mut self, place: Place, layout: &Layout) -> &mut Counts {
-        let part = self.parts.entry((place.slot, place.fits));
-        Arc::make_mut(part.or_insert_with(|| Arc::new(Counts::new(layout.clone()))))
-    }
-
-    /// Counts of this place were left out.
-    pub fn lose(&mut self, place: Place) {
-        self.lost = self.lost.max(Some(place.slot));
-    }
-
-    /// Forgets what is in no window any more, and what lies in the future because the clock went back. Returns how many
-    /// parts went.
-    pub fn expire(&mut self, now: UnixNanos) -> usize {
-        let running = Slot::of(now);
-        let first = running.first_of(Window::Minutes5);
-        let before = self.parts.len();
-        let held = |slot: &Slot| (first..=running).contains(slot);
-        self.parts.retain(|(slot, _), _| held(slot));
-        self.lost = self.lost.filter(held);
-        before - self.parts.len()
-    }
-
-    /// Whether nothing is held: the object can be forgotten.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.lost.is_none()
-    }
-
-    /// What was counted in a window.
-    #[must_use]
-    pub fn sample(&self, window: Window, now: UnixNanos) -> Sample {
-        let running = Slot::of(now);
-        let first = running.first_of(window);
-        let shown = (first, Window::Seconds15)..(running, Window::Seconds15);
-        let parts = self.parts.range(shown);
-        let fitting = parts.filter(|((_, fits), _)| *fits <= window);
-        Sample {
-            window,
-            parts: fitting.map(|(_, counts)| Arc::clone(counts)).collect(),
-            complete: self.lost.is_none_or(|lost| lost < first),
-        }
-    }
-}
-
-impl Window {
-    /// When the window that is read at `now` began.
-    #[must_use]
-    pub const fn begin(self, now: UnixNanos) -> UnixNanos {
-        UnixNanos(Slot::of(now).first_of(self).0.saturating_mul(SLOT.0))
-    }
-}
-
-impl Sample {
-    /// Of an object that nothing was counted for.
-    #[must_use]
-    pub const fn empty(window: Window, complete: bool) -> Self {
-        Self {
-            window,
-            parts: Vec::new(),
-            complete,
-        }
-    }
-
-    /// Also has what the other has, of the same window.
-    pub fn join(&mut self, other: Self) {
-        self.complete &= other.complete;
-        self.parts.extend(other.parts);
-    }
-
-    /// False when counts of the window were left out for want of room: a sum would be too low.
-    #[must_use]
-    pub const fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// The sum.
-    #[must_use]
-    pub fn read(&self, layout: &Layout) -> Reading {
-        let mut sum = Counts::new(layout.clone());
-        for counts in &self.parts {
-            sum.merge(counts, ChangeNumber::default());
-        }
-        Reading::new(self.window, sum)
     }
 }

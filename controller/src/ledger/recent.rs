@@ -36,7 +36,7 @@ pub(crate) struct Recently {
     pub(crate) taken: UnixNanos,
     pub(crate) layout: Layout,
     pub(crate) standings: BTreeMap<Window, Standings>,
-    samples: BTreeMap<(Wanted, Window), Sample>,
+    samples: BTreeMap<Wanted, Sample>,
 }
 
 impl Wanted {
@@ -68,19 +68,21 @@ impl Recently {
         let Some(recent) = aggregate.recent() else {
             return answer;
         };
+        let longest = question.windows.iter().max().copied();
+        let longest = longest.unwrap_or(Window::Seconds15);
         for window in question.windows {
             let standings = recent.standings(window, now);
             answer.standings.insert(window, standings);
-            for wanted in &question.wanted {
-                let sample = recent.sample(wanted.subject(), window, now);
-                answer.samples.insert((wanted.clone(), window), sample);
-            }
+        }
+        for wanted in question.wanted {
+            let sample = recent.sample(wanted.subject(), longest, now);
+            answer.samples.insert(wanted, sample);
         }
         answer
     }
 
-    /// What a window has of an object that was asked for.
-    pub(crate) fn sample(&self, wanted: &Wanted, window: Window) -> Option<&Sample> {
-        self.samples.get(&(wanted.clone(), window))
+    /// What the windows have of an object that was asked for.
+    pub(crate) fn sample(&self, wanted: &Wanted) -> Option<&Sample> {
+        self.samples.get(wanted)
     }
 }

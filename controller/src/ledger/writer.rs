@@ -450,8 +450,8 @@ impl Writer {
     fn publish(&self) {
         let ledger = &self.telemetry.ledger;
         ledger.series.set(gauge(self.aggregate.series_len() as u64));
-        let parts = self.aggregate.recent().map_or(0, Recent::parts);
-        ledger.window_parts.set(gauge(parts as u64));
+        let bytes = self.aggregate.recent().map_or(0, Recent::bytes);
+        ledger.window_bytes.set(gauge(bytes as u64));
         let durable = self.durable.as_ref();
         ledger
             .log_bytes

@@ -47,6 +47,8 @@ pub(crate) struct ServiceDetail {
     pub(crate) window: &'static str,
     /// The Pods that its EndpointSlices list, idle ones too. Their signals are over all Services that share them.
     pub(crate) pods: Vec<PodOf>,
+    /// Its ports that had requests within the last five minutes: what the backends of routes name.
+    pub(crate) backends: Vec<BackendOf>,
     /// The gateways that route to it.
     pub(crate) gateways: Vec<GatewayOf>,
 }
@@ -72,6 +74,21 @@ pub(crate) struct GatewayOf {
     pub(crate) selects: bool,
     /// What it told of the window.
     pub(crate) standing: Stand,
+    /// What the Service did over this gateway.
+    #[serde(flatten)]
+    pub(crate) signals: Signals,
+}
+
+/// A port of a Service.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BackendOf {
+    /// Its name or number; absent where the policy's dimensions leave the port out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<String>,
+    /// What the Service did at this port.
+    #[serde(flatten)]
+    pub(crate) signals: Signals,
 }
 
 /// Gateways.

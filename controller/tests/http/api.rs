@@ -99,6 +99,11 @@ async fn a_busy_service_is_shown_with_its_signals() {
     assert_eq!(gateway["name"], "shop/edge");
     assert_eq!(gateway["selects"], true);
     assert_eq!(gateway["standing"]["state"], "covers");
+    assert_eq!(gateway["requestsPerSecond"], window["requestsPerSecond"]);
+    // These targets have no port.
+    let backend = &cart["backends"][0];
+    assert!(backend.get("port").is_none());
+    assert_eq!(backend["requestsPerSecond"], window["requestsPerSecond"]);
     let list = json(&scene, "/api/v1/services?window=30s&namespace=shop").await;
     assert_eq!(list["window"], "30s");
     assert_eq!(list["services"].as_array().unwrap().len(), 1);

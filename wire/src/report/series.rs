@@ -1,7 +1,13 @@
 //! Reading one series of a report.
 
+use alloc::vec::Vec;
+
+use super::writer::present_len;
 use crate::{
-    codec::{DecodeError, Pairs, Reader, set_once, unzigzag},
+    codec::{
+        DecodeError, Pairs, Reader, WireType, put_present, put_tag, put_uint, put_varint, set_once,
+        uint_len, unzigzag,
+    },
     histogram::{Layout, bucket_range},
     limits::ROUTE_BYTES,
     outcome::RequestClass,
@@ -62,8 +68,43 @@ impl<'a> Series<'a> {
         counts.fold(0, u64::saturating_add)
     }
 
+    /// Appends its counts, without target and route: the fields of a `Series` that is not sent. [`Series::kept`] reads
+    /// them back.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        put_present(out, 3, self.requests);
+        let latency = uint_len(self.sum.0)
+            + uint_len(self.zero_count)
+            + present_len(self.native.len())
+            + present_len(self.classic.len());
+        if latency > 0 {
+            put_tag(out, 4, WireType::Bytes);
+            put_varint(out, latency as u64);
+            put_uint(out, 1, self.sum.0);
+            put_uint(out, 2, self.zero_count);
+            put_present(out, 3, self.native);
+            put_present(out, 4, self.classic);
+        }
+        put_uint(out, 5, self.retries);
+        put_uint(out, 6, self.aborted);
+        put_uint(out, 7, self.latency_unknown);
+        put_uint(out, 8, self.cancelled_wait.0);
+    }
+
+    /// What [`Series::keep`] or [`super::SeriesCounts::keep`] wrote; `None` for other bytes. It is not checked again.
+    #[must_use]
+    pub fn kept(bytes: &'a [u8]) -> Option<Self> {
+        Self::fields(bytes).ok().map(|(series, _)| series)
+    }
+
     /// Its fields; pairs are left for [`Series::check`].
     pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let (series, target) = Self::fields(bytes)?;
+        target.ok_or(DecodeError::Missing("Series.target"))?;
+        Ok(series)
+    }
+
+    /// Also its target, if there is one.
+    fn fields(bytes: &'a [u8]) -> Result<(Self, Option<Fingerprint>), DecodeError> {
         let mut target = None;
         let mut requests = None;
         let mut latency: Option<&[u8]> = None;
@@ -90,10 +131,10 @@ impl<'a> Series<'a> {
                 _ => reader.skip(tag, "Series")?,
             }
         }
-        series.target = target.ok_or(DecodeError::Missing("Series.target"))?;
+        series.target = target.unwrap_or(series.target);
         series.requests = requests.unwrap_or_default();
         series.latency(latency.unwrap_or_default())?;
-        Ok(series)
+        Ok((series, target))
     }
 
     const fn empty() -> Self {

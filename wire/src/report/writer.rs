@@ -45,6 +45,18 @@ where
     pub cancelled_wait: Nanos,
 }
 
+impl<R, N, C> SeriesCounts<'_, R, N, C>
+where
+    R: Iterator<Item = (RequestClass, u64)> + Clone,
+    N: Iterator<Item = (i32, u64)> + Clone,
+    C: Iterator<Item = (usize, u64)> + Clone,
+{
+    /// Appends the counts, without target and route; [`super::Series::kept`] reads them back.
+    pub fn keep(self, out: &mut Vec<u8>) {
+        Encoded::new(self).put_counts(out);
+    }
+}
+
 /// Writes one report, never over [`crate::limits::MESSAGE_BYTES`], into a buffer that it was given.
 #[derive(Debug)]
 pub struct ReportWriter {
@@ -177,7 +189,7 @@ impl<I: Iterator<Item = (u64, u64)> + Clone> Pairs<I> {
 }
 
 /// Bytes of a field that is left out when it is empty.
-const fn present_len(content: usize) -> usize {
+pub(super) const fn present_len(content: usize) -> usize {
     if content == 0 {
         0
     } else {
@@ -250,6 +262,10 @@ where
     fn put(self, out: &mut Vec<u8>) {
         put_fixed64(out, 1, self.scalars.target.0);
         put_present(out, 2, self.scalars.route.as_bytes());
+        self.put_counts(out);
+    }
+
+    fn put_counts(self, out: &mut Vec<u8>) {
         self.requests.put(out, 3);
         if self.latency_length > 0 {
             put_tag(out, 4, WireType::Bytes);

@@ -129,8 +129,8 @@ pub(crate) fn counted(
 }
 
 /// Writes as much as fits into one report; says how much that is.
-pub(crate) fn report(vm: u8, seq: u64, counted: &[Counted]) -> (Vec<u8>, usize) {
-    let from = UnixNanos(NOW.0 - 5_000_000_000);
+pub(crate) fn report(vm: u8, seq: u64, counted: &[Counted], now: UnixNanos) -> (Vec<u8>, usize) {
+    let from = UnixNanos(now.0 - 5_000_000_000);
     let ok = RequestClass {
         outcome: Outcome::Response,
         code: CodeClass::Success,
@@ -155,7 +155,7 @@ pub(crate) fn report(vm: u8, seq: u64, counted: &[Counted]) -> (Vec<u8>, usize) 
             })
         })
         .count();
-    (writer.finish(NOW), fits)
+    (writer.finish(now), fits)
 }
 
 /// Processor time that work takes on this thread, in seconds: other load on the machine does not count.

@@ -3,7 +3,8 @@
 use std::{collections::hash_map::Entry as Place, sync::Arc};
 
 use gaugeway_wire::{
-    Fingerprint, GatewayName, Generation, Nanos, Report, Seq, TargetKind, UnixNanos, limits, report,
+    Fingerprint, GatewayName, Generation, Layout, Nanos, Report, Seq, TargetKind, UnixNanos,
+    limits, report,
 };
 
 use super::Aggregate;
@@ -180,6 +181,13 @@ impl Aggregate {
         }
         let table = self.gateways.entry(gateway.clone()).or_default();
         table.used = now;
+        let rebucketed = report.layout != self.config.layout;
+        // The same one where they are equal: clones are compared at once.
+        let layout = if rebucketed {
+            &report.layout
+        } else {
+            &self.config.layout
+        };
         let mut ingest = Ingest {
             at: Moment {
                 config: &self.config,
@@ -191,10 +199,11 @@ impl Aggregate {
             totals: &mut self.totals,
             applied: &mut applied,
             feed,
-            rebucketed: report.layout != self.config.layout,
+            layout,
+            rebucketed,
         };
         for series in report.series() {
-            ingest.add(judge, Increase::Reported(&report.layout, &series), &series);
+            ingest.add(judge, Increase::Reported(layout, &series), &series);
         }
         applied.tidy();
         Ok(applied)
@@ -246,6 +255,8 @@ struct Ingest<'a> {
     totals: &'a mut Totals,
     applied: &'a mut Applied,
     feed: Option<&'a mut Feed>,
+    /// Of the report.
+    layout: &'a Layout,
     rebucketed: bool,
 }
 
@@ -265,7 +276,7 @@ impl Ingest<'_> {
                 }
                 named.used = self.at.now;
                 if let Some(feed) = &mut self.feed {
-                    feed.add(&named.target, self.at.config, increase);
+                    feed.add(named, self.layout, &self.at.config.layout, series);
                 }
                 self.totals
                     .add(self.at, self.gateway, named, series.route, increase)

@@ -1,13 +1,14 @@
 //! Brings the counts of one report into the windows while it is applied.
 
-use gaugeway_wire::{GatewayName, Report, Target, UnixNanos, VmId};
+use gaugeway_wire::{GatewayName, Layout, Report, UnixNanos, VmId, report::Series};
 
 use super::Recent;
 use crate::{
-    aggregate::{Applied, Config, Refused},
-    totals::Increase,
+    aggregate::{Applied, Refused},
+    counts::Counts,
+    gateway::Named,
     units::ChangeNumber,
-    windows::{Place, Unfit},
+    windows::{Place, Unfit, keep},
 };
 
 /// One report's way into the windows. It holds them until [`Feed::end`].
@@ -19,6 +20,8 @@ pub(crate) struct Feed {
     place: Result<Place, Unfit>,
     now: UnixNanos,
     left_out: u64,
+    /// The counts being added, encoded.
+    counts: Vec<u8>,
 }
 
 impl Feed {
@@ -36,6 +39,7 @@ impl Feed {
             place: Place::of(report.from, report.to, now),
             now,
             left_out: 0,
+            counts: Vec::new(),
         }
     }
 
@@ -45,14 +49,30 @@ impl Feed {
         self.recent.cover(vm, &self.gateway, self.span, place, now);
     }
 
-    pub(crate) fn add(&mut self, target: &Target, config: &Config, increase: Increase<'_>) {
+    /// Adds a series of a report of layout `from` to windows of layout `to`.
+    pub(crate) fn add(
+        &mut self,
+        named: &mut Named,
+        from: &Layout,
+        to: &Layout,
+        series: &Series<'_>,
+    ) {
         let Ok(place) = self.place else {
             return;
         };
-        let add_to = |counts: &mut _| increase.add_to(counts, ChangeNumber::default());
-        if !self.recent.add(place, target, &config.layout, add_to) {
-            self.left_out = self.left_out.saturating_add(1);
+        self.counts.clear();
+        if from == to {
+            series.keep(&mut self.counts);
+        } else {
+            let mut converted = Counts::new(to.clone());
+            converted.add(from, series, ChangeNumber::default());
+            keep(&converted, &mut self.counts);
         }
+        let of = (&self.gateway, &*named.target);
+        let added = self
+            .recent
+            .add(place, of, &mut named.recent, to, &self.counts);
+        self.left_out += u64::from(!added);
     }
 
     /// Gives the windows back, and says what became of the report in them.

@@ -108,8 +108,8 @@ fn tell(to: &mut Aggregate, told: &Told<'_>, now: UnixNanos) -> Applied {
 
 fn requests(of: &Aggregate, subject: Subject<'_>, window: Window, now: UnixNanos) -> u64 {
     let sample = of.recent().unwrap().sample(subject, window, now);
-    assert!(sample.is_complete());
-    let reading = sample.read(&of.config().layout);
+    assert!(sample.is_complete(window));
+    let reading = sample.read(window, &of.config().layout);
     assert_eq!(
         reading.counts().latency.count(),
         reading.counts().requests_total()
@@ -149,6 +149,18 @@ fn judged(of: &Aggregate, window: Window, now: UnixNanos, by: &[&str]) -> Result
     of.recent().unwrap().standings(window, now).judge(&gateways)
 }
 
+const SLOT: u64 = 5_000_000_000;
+
+/// When a window of so many seconds began; the longest begins with a half minute.
+fn begin(now: UnixNanos, seconds: u64) -> u64 {
+    let begin = now.0 / SLOT * SLOT - seconds * 1_000_000_000;
+    if seconds == 300 {
+        begin / (6 * SLOT) * (6 * SLOT)
+    } else {
+        begin
+    }
+}
+
 proptest! {
     #[test]
     fn windows_fed_by_reports_are_what_the_model_says(
@@ -174,14 +186,13 @@ proptest! {
                 counts: &[(target(services[service], pods[pod]), count)],
             };
             let applied = tell(&mut aggregate, &told, now);
-            let old = to.0 / 5_000_000_000 + 60 < now.0 / 5_000_000_000;
+            let old = to.0 < begin(now, 300);
             prop_assert_eq!(applied.unfit.is_some(), span > 300_000 || old);
             kept.push((to.0, span, service, pod, count));
         }
         now = now.plus(Nanos::from_millis(later));
         for (window, length) in Window::ALL.into_iter().zip([15_u64, 30, 60, 300]) {
-            let end = now.0 / 5_000_000_000 * 5_000_000_000;
-            let inside = end - length * 1_000_000_000..end;
+            let inside = begin(now, length)..now.0 / SLOT * SLOT;
             let sum = |of: &dyn Fn(usize, usize) -> bool| -> u64 {
                 let fits = kept.iter().filter(|(to, span, service, pod, _)| {
                     inside.contains(to) && *span <= length * 1000 && of(*service, *pod)
@@ -195,7 +206,7 @@ proptest! {
             }
         }
         aggregate.sweep(None, now.plus(seconds(400)));
-        prop_assert_eq!(aggregate.recent().unwrap().parts(), 0);
+        prop_assert_eq!(aggregate.recent().unwrap().bytes(), 0);
         prop_assert_eq!(aggregate.recent().unwrap().objects(), 0);
     }
 }
@@ -217,8 +228,11 @@ fn an_idle_gateway_that_reports_is_known_and_a_young_one_is_not() {
 #[test]
 fn a_gateway_that_stopped_makes_unknown_until_the_window_is_past_it() {
     let mut aggregate = aggregate();
-    reporting(&mut aggregate, "shop/edge", 1, 5..200);
-    reporting(&mut aggregate, "shop/gone", 2, 5..150);
+    for end in (5..150).step_by(5) {
+        reporting(&mut aggregate, "shop/edge", 1, end..end + 1);
+        reporting(&mut aggregate, "shop/gone", 2, end..end + 1);
+    }
+    reporting(&mut aggregate, "shop/edge", 1, 150..200);
     let both = ["shop/edge", "shop/gone"];
     let stopped = Err(Unknown::Stopped(Silence(gateway("shop/gone"))));
     assert_eq!(
@@ -274,8 +288,11 @@ fn a_gap_between_reports_makes_young() {
 #[test]
 fn one_vm_that_goes_on_covers_for_one_that_ended() {
     let mut aggregate = aggregate();
-    reporting(&mut aggregate, "shop/edge", 1, 5..200);
-    reporting(&mut aggregate, "shop/edge", 2, 5..150);
+    for end in (5..150).step_by(5) {
+        reporting(&mut aggregate, "shop/edge", 1, end..end + 1);
+        reporting(&mut aggregate, "shop/edge", 2, end..end + 1);
+    }
+    reporting(&mut aggregate, "shop/edge", 1, 150..200);
     let edge = ["shop/edge"];
     assert_eq!(
         judged(&aggregate, Window::Seconds60, at(196), &edge),
@@ -291,30 +308,107 @@ fn a_clock_that_went_back_makes_unknown() {
     assert!(judged(&aggregate, Window::Seconds15, at(100), &edge).is_err());
 }
 
+fn added(recent: &mut Recent, target: &Target, place: Place) -> bool {
+    let of = (&gateway("shop/edge"), target);
+    let layout = Policy::default().layout();
+    recent.add(place, of, &mut Subjects::default(), &layout, &[])
+}
+
 #[test]
 fn what_has_no_room_is_unknown_and_not_low() {
     let mut recent = Recent::default();
     let place = Place::of(at(0), at(5), at(5)).unwrap();
-    let layout = Policy::default().layout();
-    recent.parts = RECENT_PARTS;
-    assert!(!recent.add(place, &target("cart", "a"), &layout, |_| {}));
-    let sample = recent.sample(CART, Window::Seconds60, at(10));
-    assert!(!sample.is_complete());
-    for n in recent.objects.len()..RECENT_OBJECTS {
-        recent
-            .objects
-            .insert(n.to_string().into(), Windows::default());
+    recent.bytes = RECENT_BYTES;
+    assert!(!added(&mut recent, &target("cart", "a"), place));
+    let cart = recent.sample(CART, Window::Seconds60, at(10));
+    assert!(!cart.is_complete(Window::Seconds60));
+    recent.bytes = 0;
+    for n in recent.objects()..RECENT_OBJECTS {
+        recent.insert(&n.to_string());
     }
-    assert!(!recent.add(place, &target("till", "b"), &layout, |_| {}));
-    assert!(
-        !recent
-            .sample(pod("b"), Window::Seconds60, at(10))
-            .is_complete()
-    );
+    assert!(!added(&mut recent, &target("till", "b"), place));
+    let b = recent.sample(pod("b"), Window::Seconds60, at(10));
+    assert!(!b.is_complete(Window::Seconds60));
     recent.expire(at(400));
-    assert!(
-        recent
-            .sample(pod("b"), Window::Seconds60, at(400))
-            .is_complete()
-    );
+    let b = recent.sample(pod("b"), Window::Seconds60, at(400));
+    assert!(b.is_complete(Window::Seconds60));
+    assert_eq!(recent.objects(), 0);
+    assert!(added(&mut recent, &target("till", "b"), place));
+}
+
+#[test]
+fn a_link_to_a_forgotten_object_is_not_followed() {
+    let mut recent = Recent::default();
+    let layout = Policy::default().layout();
+    let edge = gateway("shop/edge");
+    let mut cart = Subjects::default();
+    let add = |recent: &mut Recent, second: u64, service: &str, subjects: &mut Subjects| {
+        let place = Place::of(at(second), at(second + 5), at(second + 5)).unwrap();
+        let target = target(service, service);
+        assert!(recent.add(place, (&edge, &target), subjects, &layout, &[]));
+    };
+    add(&mut recent, 0, "cart", &mut cart);
+    recent.expire(at(400));
+    add(&mut recent, 400, "till", &mut Subjects::default());
+    add(&mut recent, 400, "cart", &mut cart);
+    assert_eq!(recent.objects(), 4);
+    assert_eq!(recent.objects.len(), 4, "places are used again");
+}
+
+#[test]
+fn where_the_clock_goes_back_windows_begin_anew() {
+    let mut aggregate = aggregate();
+    reporting(&mut aggregate, "shop/edge", 1, 505..600);
+    let told = |seq, to| Told {
+        gateway: "shop/edge",
+        vm: 1,
+        seq,
+        from: at(to - 5),
+        to: at(to),
+        counts: &[],
+    };
+    let counted = [(target("cart", "a"), 9)];
+    let busy = Told {
+        counts: &counted,
+        ..told(700, 600)
+    };
+    tell(&mut aggregate, &busy, at(600));
+    // By less than a slot nothing is lost.
+    tell(&mut aggregate, &told(701, 599), at(599));
+    assert_eq!(requests(&aggregate, CART, Window::Seconds60, at(606)), 9);
+    tell(&mut aggregate, &told(702, 300), at(300));
+    assert_eq!(aggregate.recent().unwrap().objects(), 0);
+    let edge = ["shop/edge"];
+    let after = judged(&aggregate, Window::Seconds60, at(304), &edge);
+    assert_eq!(after, Err(Unknown::Young));
+}
+
+#[test]
+fn gateways_and_ports_are_told_apart_within_a_bound() {
+    let mut recent = Recent::default();
+    let layout = Policy::default().layout();
+    let place = Place::of(at(0), at(5), at(5)).unwrap();
+    let mut one = crate::counts::Counts::new(layout.clone());
+    one.latency.record(Nanos::from_millis(7));
+    let mut counts = Vec::new();
+    crate::windows::keep(&one, &mut counts);
+    let add = |recent: &mut Recent, n: usize| {
+        let gateway = gateway(&format!("shop/g{n}"));
+        let target = target("cart", "a");
+        let mut subjects = Subjects::default();
+        assert!(recent.add(place, (&gateway, &target), &mut subjects, &layout, &counts));
+    };
+    (0..VIAS).for_each(|n| add(&mut recent, n));
+    add(&mut recent, 5);
+    let sample = recent.sample(CART, Window::Seconds60, at(10));
+    assert!(!sample.has_others());
+    let of_five = sample.read_via(Window::Seconds60, &layout, |via| {
+        via.gateway == gateway("shop/g5")
+    });
+    assert_eq!(of_five.counts().latency.count(), 2);
+    add(&mut recent, VIAS);
+    let sample = recent.sample(CART, Window::Seconds60, at(10));
+    assert!(sample.has_others());
+    let all = sample.read(Window::Seconds60, &layout);
+    assert_eq!(all.counts().latency.count(), VIAS as u64 + 2);
 }

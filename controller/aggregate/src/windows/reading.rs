@@ -2,9 +2,8 @@
 //!
 //! **Invariant**: no latency sample, no latency; no request, no rate of errors. Absent is never 0 here.
 
-use gaugeway_wire::{CodeClass, Outcome, RequestClass};
+use gaugeway_wire::{CodeClass, Nanos, Outcome, RequestClass};
 
-use super::Window;
 use crate::counts::Counts;
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -12,13 +11,19 @@ const NANOS_PER_SECOND: f64 = 1e9;
 /// What was counted in a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    window: Window,
+    length: Nanos,
     counts: Counts,
 }
 
 impl Reading {
-    pub(super) const fn new(window: Window, counts: Counts) -> Self {
-        Self { window, counts }
+    pub(super) const fn new(length: Nanos, counts: Counts) -> Self {
+        Self { length, counts }
+    }
+
+    /// The time that was summed.
+    #[must_use]
+    pub const fn length(&self) -> Nanos {
+        self.length
     }
 
     /// The merged counts.
@@ -68,7 +73,7 @@ impl Reading {
     }
 
     fn seconds(&self) -> f64 {
-        float(self.window.span().0.into()) / NANOS_PER_SECOND
+        float(self.length.0.into()) / NANOS_PER_SECOND
     }
 }
 

@@ -6,7 +6,7 @@ use gaugeway_wire::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::ClassCount;
+use crate::{ClassCount, counts::Counts, units::ChangeNumber};
 
 const START: UnixNanos = UnixNanos(1_700_000_002_000_000_000);
 
@@ -36,21 +36,30 @@ fn at(second: u64) -> UnixNanos {
 }
 
 fn add(
-    windows: &mut Windows,
+    windows: &mut Log,
     from: UnixNanos,
     to: UnixNanos,
     counts: &Counts,
     now: UnixNanos,
 ) -> Result<(), Unfit> {
     let place = Place::of(from, to, now)?;
-    windows.expire(now);
-    let part = windows.part(place, &layout());
-    part.merge(counts, ChangeNumber::default());
+    let mut encoded = Vec::new();
+    keep(counts, &mut encoded);
+    let running = Slot::of(now);
+    assert!(windows.add(place, Origin(0), &encoded, |log, more| {
+        log.sum_up(running, &layout(), &mut Scratch::default());
+        log.resize(more);
+        true
+    }));
     Ok(())
 }
 
-fn read(windows: &Windows, window: Window, now: UnixNanos) -> Reading {
-    windows.sample(window, now).read(&layout())
+fn sample(windows: &Log, now: UnixNanos) -> Sample {
+    Sample::of(windows, Window::Minutes5, now, &std::sync::Arc::default())
+}
+
+fn read(windows: &Log, window: Window, now: UnixNanos) -> Reading {
+    sample(windows, now).read(window, &layout())
 }
 
 /// A report as it arrives: time since the one before, how old its end is then, how long it spans.
@@ -87,7 +96,7 @@ proptest! {
         arrivals in prop::collection::vec(any_arrival(), 0..80),
         later_ms in 0_u64..70_000,
     ) {
-        let mut windows = Windows::default();
+        let mut windows = Log::default();
         let mut kept: Vec<(u64, u64, Vec<u64>)> = Vec::new();
         let mut now = START;
         for arrival in arrivals {
@@ -95,13 +104,17 @@ proptest! {
             let to = now.minus(Nanos::from_millis(arrival.age_ms));
             let from = to.minus(Nanos::from_millis(arrival.span_ms));
             let _ = add(&mut windows, from, to, &ok(&arrival.latencies), now);
-            prop_assert!(windows.parts.len() <= Windows::MAX_PARTS);
+            // What is summed up has at most one entry per slot or half minute, and fit.
+            windows.sum_up(Slot::of(now), &layout(), &mut Scratch::default());
+            prop_assert!(log::entries(windows.bytes()).count() <= (20 + 11) * 4);
             kept.push((to.0, arrival.span_ms, arrival.latencies));
         }
         now = now.plus(Nanos::from_millis(later_ms));
         for (window, length) in Window::ALL.into_iter().zip([15_u64, 30, 60, 300]) {
             let end = now.0 / 5_000_000_000 * 5_000_000_000;
-            let inside = end - length * 1_000_000_000..end;
+            let begin = end - length * 1_000_000_000;
+            let begin = if length == 300 { begin / 30_000_000_000 * 30_000_000_000 } else { begin };
+            let inside = begin..end;
             let mut latency = Histogram::new(layout());
             for (_, _, latencies) in kept
                 .iter()
@@ -114,13 +127,14 @@ proptest! {
             let reading = read(&windows, window, now);
             prop_assert_eq!(&reading.counts().latency, &latency);
             prop_assert_eq!(reading.counts().requests_total(), latency.count());
+            prop_assert_eq!(reading.length(), Nanos(end - begin));
         }
     }
 }
 
 #[test]
 fn signals_of_a_window() {
-    let mut windows = Windows::default();
+    let mut windows = Log::default();
     add(&mut windows, at(0), at(5), &ok(&[100, 300]), at(5)).unwrap();
     let failed = counts(Outcome::Timeout, CodeClass::ServerError, &[2_600]);
     add(&mut windows, at(0), at(5), &failed, at(5)).unwrap();
@@ -135,7 +149,7 @@ fn signals_of_a_window() {
 
 #[test]
 fn an_empty_window_has_no_latency() {
-    let reading = read(&Windows::default(), Window::Seconds60, START);
+    let reading = read(&Log::default(), Window::Seconds60, START);
     assert_eq!(reading.average_seconds(), None);
     assert_eq!(reading.quantile_seconds(0.5), None);
     assert_eq!(reading.error_ratio(), None);
@@ -144,7 +158,7 @@ fn an_empty_window_has_no_latency() {
 
 #[test]
 fn unfit_reports_enter_no_window() {
-    let mut windows = Windows::default();
+    let mut windows = Log::default();
     let now = at(1000);
     let one = ok(&[1]);
     assert_eq!(add(&mut windows, at(699), now, &one, now), Err(Unfit::Long));
@@ -156,34 +170,37 @@ fn unfit_reports_enter_no_window() {
         add(&mut windows, at(999), at(998), &one, now),
         Err(Unfit::Clock)
     );
-    assert!(windows.is_empty());
+    assert!(windows.is_over(Slot::of(at(400))));
 }
 
 #[test]
 fn an_end_in_the_future_counts_as_now() {
-    let mut windows = Windows::default();
+    let mut windows = Log::default();
     add(&mut windows, at(95), at(100), &ok(&[1]), at(10)).unwrap();
     let reading = read(&windows, Window::Seconds15, at(15));
     assert_eq!(reading.counts().requests_total(), 1);
 }
 
 #[test]
-fn a_clock_that_went_back_leaves_nothing_behind() {
-    let mut windows = Windows::default();
-    add(&mut windows, at(995), at(1000), &ok(&[1]), at(1000)).unwrap();
-    let reading = read(&windows, Window::Minutes5, at(500));
-    assert_eq!(reading.counts().requests_total(), 0);
-    windows.expire(at(500));
-    assert!(windows.is_empty());
+fn cutting_buckets_anew_keeps_all_samples() {
+    let mut windows = Log::default();
+    add(&mut windows, at(0), at(5), &ok(&[100, 300]), at(5)).unwrap();
+    let coarse = Layout {
+        schema: gaugeway_wire::Schema::try_new(1).unwrap(),
+        ..layout()
+    };
+    windows.rebucket(&layout(), &coarse);
+    let reading = sample(&windows, at(10)).read(Window::Seconds15, &coarse);
+    assert_eq!(reading.counts().latency.count(), 2);
+    assert_eq!(reading.counts().latency.sum_ns(), 400_000_000);
 }
 
 #[test]
 fn what_was_left_out_makes_its_windows_incomplete() {
-    let mut windows = Windows::default();
-    windows.lose(Place::of(at(0), at(5), at(5)).unwrap());
-    assert!(!windows.sample(Window::Seconds15, at(10)).is_complete());
-    assert!(windows.sample(Window::Seconds15, at(30)).is_complete());
-    assert!(!windows.sample(Window::Seconds60, at(30)).is_complete());
-    windows.expire(at(400));
-    assert!(windows.is_empty());
+    let mut windows = Log::default();
+    windows.lose(Place::of(at(0), at(5), at(5)).unwrap().slot());
+    assert!(!sample(&windows, at(10)).is_complete(Window::Seconds15));
+    assert!(sample(&windows, at(30)).is_complete(Window::Seconds15));
+    assert!(!sample(&windows, at(30)).is_complete(Window::Seconds60));
+    assert!(windows.is_over(Slot::of(at(400))));
 }
