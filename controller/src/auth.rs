@@ -101,6 +101,12 @@ impl Keys {
         self.is_signed(gateway.as_str(), presented)
     }
 
+    /// Something that belongs to a gateway and opens nothing.
+    #[must_use]
+    pub(crate) fn secret(&self, gateway: &GatewayName) -> Token {
+        self.sign(&format!("callout {}", gateway.as_str()))
+    }
+
     /// The token by which replicas know each other.
     #[must_use]
     pub(crate) fn replica_token(&self) -> Token {

@@ -1,11 +1,13 @@
 //! What the controller is told: checked values only, whoever parsed them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use crate::{
     lease::{Election, Timing},
     source::kubernetes::Pace,
 };
+
+pub use gaugeway_operator::deploy::{Installation, ServicePort};
 
 pub use gaugeway_index::{Dimension, Dimensions, ObjectLabels, RecordingPolicy, Services, Shown};
 
@@ -65,8 +67,21 @@ pub struct Cluster {
     /// Where this controller itself lives, if in the cluster: policies there may select Services of all namespaces at
     /// an IngressClass.
     pub own_namespace: Option<String>,
+    /// How the filter is put into gateways; `None` leaves that to people.
+    pub deploying: Option<Box<Deploying>>,
     /// How often things are tried.
     pub pace: Pace,
+}
+
+/// What is needed to put the filter into gateways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deploying {
+    /// Where gateways find this controller.
+    pub home: Installation,
+    /// SHA-256 of Envoy's module, lowercase hex.
+    pub module: String,
+    /// Controllers of GatewayClasses, where they may not be read.
+    pub classes: BTreeMap<String, String>,
 }
 
 /// How filters prove which gateway they are.

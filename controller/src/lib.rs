@@ -20,6 +20,7 @@
 pub mod auth;
 pub mod config;
 mod crds;
+mod deploy;
 mod forward;
 mod http;
 mod leading;
@@ -36,6 +37,7 @@ pub mod telemetry;
 
 pub use config::Config;
 pub use crds::crds;
+pub use deploy::cluster_domain;
 pub use gaugeway_aggregate::Family;
 pub use http::{openapi, rejection_reasons};
 pub use run::{Controller, Ports, run};

@@ -21,12 +21,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use self::{
-    judge::{Judged, judge},
-    write::Writer,
-};
+pub(crate) use self::judge::Judged;
+use self::{judge::judge, write::Writer};
 use crate::{
+    auth::Verifier,
     config::Cluster,
+    deploy::Told,
     ledger::Shape,
     mapping::{Event, Feed, MappingHandle, MappingStopped},
     role::{Gate, Seat},
@@ -43,6 +43,8 @@ pub(crate) struct Recorders {
     /// How the totals are kept.
     pub(crate) shape: Arc<watch::Sender<Shape>>,
     pub(crate) seat: Seat,
+    /// Makes the tokens of gateways that get their filter from here.
+    pub(crate) verifier: Verifier,
     /// Whether `kong_upstream_latency_ms` is shown where no policy says.
     pub(crate) kong_metric: bool,
 }
@@ -61,6 +63,10 @@ pub(crate) struct Keeper {
     in_force: Option<InForce>,
     /// Only the leader writes.
     gate: Gate,
+    /// To whoever deploys.
+    judged: watch::Sender<Option<Arc<Judged>>>,
+    /// What became of it.
+    told: watch::Receiver<Arc<Told>>,
 }
 
 /// What the mapping and the ledger were told last.
@@ -77,6 +83,8 @@ impl Keeper {
         store: Store,
         cluster: &Cluster,
         recorders: Recorders,
+        judged: watch::Sender<Option<Arc<Judged>>>,
+        told: watch::Receiver<Arc<Told>>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let period = cluster.pace.status;
@@ -90,6 +98,8 @@ impl Keeper {
             period,
             telemetry,
             in_force: None,
+            judged,
+            told,
         }
     }
 
@@ -104,7 +114,7 @@ impl Keeper {
         let mut said = false;
         loop {
             changes.borrow_and_update();
-            let judged = self.judge();
+            let judged = Arc::new(self.judge());
             if self.enforce(&judged).await.is_err() {
                 return;
             }
@@ -116,11 +126,13 @@ impl Keeper {
                 // Statuses are about what routes reach: the mapping has read them when it says so.
                 self.recorders.mapping.until_synced().await;
             }
+            self.judged.send_replace(Some(Arc::clone(&judged)));
             if self.gate.is_open() {
                 self.tell(&judged).await;
             }
             tokio::select! {
                 () = self.gate.changed() => {}
+                () = heard(&mut self.told) => {}
                 changed = changes.changed() => if changed.is_err() { return },
                 _ = tick.tick() => {}
             }
@@ -193,6 +205,7 @@ impl Keeper {
                 )
             })
             .collect();
+        let deployments = Arc::clone(&self.told.borrow_and_update());
         let scene = Scene {
             policies: &judged.policies,
             known: &judged.known,
@@ -200,7 +213,7 @@ impl Keeper {
             refused: &judged.layouts.refused,
             selections: &selections,
             workers: &mapping.workers(),
-            deployments: &BTreeMap::new(),
+            deployments: &deployments,
         };
         let now = Time(Timestamp::now());
         let valid = judged.objects.iter().enumerate().map(|(at, object)| {
@@ -215,5 +228,12 @@ impl Keeper {
             .filter(|(object, status)| object.status.as_ref() != Some(status))
             .collect();
         self.writer.write(changed, Instant::now()).await;
+    }
+}
+
+/// Where nobody deploys, there is nothing to hear.
+async fn heard(told: &mut watch::Receiver<Arc<Told>>) {
+    if told.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -100,6 +100,7 @@ impl Controller {
             shape,
             seat: seat.clone(),
             kong_metric: config.kong_metric,
+            verifier: verifier.clone(),
         };
         let source = start_source(&config.source, feed, recorders, &telemetry).await?;
         let modules = Modules::new(config.filter_modules);

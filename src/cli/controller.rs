@@ -1,5 +1,6 @@
 //! `gaugeway controller`.
 
+mod deploy;
 mod election;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -9,15 +10,15 @@ use clap::Args;
 use gaugeway_controller::{
     Config, Controller, Ports,
     config::{
-        Cluster, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SecretKey, SeriesLimits,
-        Services, Shown, Source, Tokens,
+        Cluster, Deploying, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SecretKey,
+        SeriesLimits, Services, Shown, Source, Tokens,
     },
 };
 
 use gaugeway_wire::{ClassicBounds, Nanos, Policy, Schema};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::election::ElectionFlags;
+use self::{deploy::DeployFlags, election::ElectionFlags};
 use super::{
     output::out,
     runtime,
@@ -77,6 +78,8 @@ pub(crate) struct ControllerArgs {
     /// Directory for the totals' log and snapshots. Without it totals begin at zero after each restart.
     #[arg(long, env = "GAUGEWAY_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Gateways")]
+    deploy: DeployFlags,
     #[command(flatten, next_help_heading = "Replicas")]
     election: ElectionFlags,
     #[command(flatten, next_help_heading = "Ports")]
@@ -264,11 +267,12 @@ impl ControllerArgs {
     fn config(self) -> Result<Config> {
         let final_scrape = self.election.final_scrape();
         let own_namespace = self.cluster.own_namespace.as_deref();
+        let deploying = self.deploy.deploying(own_namespace)?;
         let (tokens, key_poll) = self.tokens.tokens(own_namespace)?;
         Ok(Config {
             election: self.election.election(own_namespace)?,
             final_scrape,
-            source: self.source.source(self.cluster),
+            source: self.source.source(self.cluster, deploying),
             filters_listen: self.ports.filters_listen,
             wasm_listen: self.ports.wasm_listen,
             metrics_listen: self.ports.metrics_listen,
@@ -310,12 +314,13 @@ impl TokenFlags {
 
 impl SourceFlags {
     /// Clap has made sure that there is one.
-    fn source(self, cluster: ClusterFlags) -> Source {
+    fn source(self, cluster: ClusterFlags, deploying: Option<Deploying>) -> Source {
         match self.manifests {
             Some(directory) => Source::Manifests(directory),
             None => Source::Kubernetes(Cluster {
                 kubeconfig: cluster.kubeconfig,
                 namespaces: cluster.namespaces,
+                deploying: deploying.map(Box::new),
                 own_namespace: cluster.own_namespace,
                 pace: Pace::default(),
             }),

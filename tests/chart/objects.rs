@@ -95,9 +95,10 @@ fn namespaces_need_no_cluster_wide_right() -> Result<()> {
     let rules = only(&everywhere, "ClusterRole")["rules"]
         .as_array()
         .unwrap();
-    // IngressClasses have no namespace: no Role can grant them.
-    let (classes, rules) = rules.split_last().unwrap();
-    assert_eq!(classes["resources"], json!(["ingressclasses"]));
+    // Classes have no namespace: no Role can grant them.
+    let (rules, classes) = rules.split_at(rules.len() - 2);
+    assert_eq!(classes[0]["resources"], json!(["ingressclasses"]));
+    assert_eq!(classes[1]["resources"], json!(["gatewayclasses"]));
     let chosen = render("namespaces: [shop, data]")?;
     let watched = |o: &&Value| o["kind"] == "Role" && o["metadata"]["namespace"] != "metrics";
     let roles: Vec<&Value> = chosen.iter().filter(watched).collect();
@@ -147,7 +148,9 @@ fn several_replicas_elect_a_leader_and_one_does_not() -> Result<()> {
     assert!(!own(&one).unwrap().to_string().contains("leases"));
     // Nothing to grant.
     assert_eq!(
-        own(&render("replicas: 1\ntokenKey: {existingSecret: mine}")?),
+        own(&render(
+            "replicas: 1\ntokenKey: {existingSecret: mine}\ndeploy: {enabled: false}"
+        )?),
         None
     );
     Ok(())

@@ -89,3 +89,35 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [ingressclasses]
   verbs: [list, watch]
 {{- end }}
+
+{{/* What it writes for gateways. An apply that creates needs both patch and create. */}}
+{{- define "gaugeway.deployRules" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, create, patch, delete]
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [envoyextensionpolicies, envoypatchpolicies]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [extensions.istio.io]
+  resources: [wasmplugins]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [gaugeway.dev]
+  resources: [latencypolicies]
+  verbs: [patch]
+{{- end }}
+
+{{/* In its own namespace: who may reach its filters port, and whether every replica serves the module. */}}
+{{- define "gaugeway.deployOwnRules" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [referencegrants]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+{{- end }}
+
+{{- define "gaugeway.deployClusterRules" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gatewayclasses]
+  verbs: [list]
+{{- end }}

@@ -87,7 +87,7 @@ fn attachment(scene: &Scene<'_>, at: usize, target: &Target) -> Attachment {
 
 fn others_settings(oldest: Option<&Policy>, own: Option<&Policy>) -> Option<PolicyId> {
     let (oldest, own) = (oldest?, own?);
-    let of = |s: &Settings| (s.schema, s.report_interval, s.route);
+    let of = |s: &Settings| (s.schema, s.report_interval, s.route, s.deploy);
     (of(&oldest.settings) != of(&own.settings)).then(|| oldest.id.clone())
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube_core::CustomResourceExt as _;
 
 pub use latency_policy::{
-    Dimension, Histogram, LatencyPolicy, LatencyPolicySpec, ServiceName, ServiceSelector,
+    Deploy, Dimension, Histogram, LatencyPolicy, LatencyPolicySpec, ServiceName, ServiceSelector,
     TargetRef, WhenIdle,
 };
 pub use latency_policy_status::{Ancestor, AncestorRef, LatencyPolicyStatus};

@@ -6,6 +6,7 @@ use gaugeway_wire::{ClassicBounds, Nanos, Schema};
 
 use crate::{
     crd::{Dimension, LatencyPolicy, LatencyPolicySpec, WhenIdle},
+    deploy::Deploy,
     duration,
     target::Target,
 };
@@ -68,6 +69,8 @@ pub struct Settings {
     pub route: bool,
     /// Further bounds of classic buckets, for all gateways.
     pub bounds: Option<ClassicBounds>,
+    /// Whether the filter is deployed.
+    pub deploy: Deploy,
 }
 
 /// Why a policy cannot be used: everything that is wrong with it.
@@ -206,6 +209,11 @@ fn settings(spec: &LatencyPolicySpec, problems: &mut Problems) -> Settings {
             .classic_buckets
             .as_ref()
             .and_then(|texts| bounds(texts, problems)),
+        deploy: Deploy {
+            enabled: spec.deploy.enabled,
+            // Not deployed into Kong yet: nothing to vouch for.
+            assume_wasm: false,
+        },
     }
 }
 

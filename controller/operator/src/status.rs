@@ -298,7 +298,7 @@ fn reductions(at: &Attachment) -> Vec<String> {
     }
     if let Some(other) = &at.settings_of {
         texts.push(format!(
-            "histogram.schema, reportInterval and the dimension route are those of {other}, the gateway's oldest policy"
+            "histogram.schema, reportInterval, deploy and the dimension route are those of {other}, the gateway's oldest policy"
         ));
     }
     if at.bounds_refused {

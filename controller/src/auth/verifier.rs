@@ -61,6 +61,18 @@ impl Verifier {
         keys.as_ref().map(Keys::replica_token)
     }
 
+    /// A gateway's; `None` when no tokens are asked for.
+    pub(crate) fn token(&self, gateway: &GatewayName) -> Option<Token> {
+        let keys = self.0.as_ref()?.borrow();
+        keys.as_ref().map(|k| k.token(gateway))
+    }
+
+    /// What nobody outside can guess of a gateway, the same in every replica; `None` when no tokens are asked for.
+    pub(crate) fn secret(&self, gateway: &GatewayName) -> Option<Token> {
+        let keys = self.0.as_ref()?.borrow();
+        keys.as_ref().map(|k| k.secret(gateway))
+    }
+
     fn decide(&self, by: impl FnOnce(&Keys) -> bool) -> bool {
         match &self.0 {
             Some(keys) => keys.borrow().as_ref().is_some_and(by),

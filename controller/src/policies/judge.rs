@@ -17,14 +17,16 @@ use kube::{ResourceExt as _, core::DynamicObject};
 use tracing::warn;
 
 /// What there is and what it comes to. Positions are positions in `policies`.
-pub(super) struct Judged {
+pub(crate) struct Judged {
     /// Those that can be used, and their objects.
-    pub(super) policies: Vec<Policy>,
-    pub(super) objects: Vec<LatencyPolicy>,
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) objects: Vec<LatencyPolicy>,
+    /// Those that are being deleted: they hold no longer, and wait for what was deployed for them to go.
+    pub(crate) going: Vec<LatencyPolicy>,
     /// The others, and why.
     pub(super) invalid: Vec<(LatencyPolicy, Verdict)>,
     pub(super) known: Known,
-    pub(super) attached: BTreeMap<GatewayName, Vec<usize>>,
+    pub(crate) attached: BTreeMap<GatewayName, Vec<usize>>,
     pub(super) layouts: Layouts,
     /// In the order of `attached`.
     pub(super) rules: BTreeMap<GatewayName, Vec<Rule>>,
@@ -59,7 +61,11 @@ pub(super) fn judge(
         own_namespace,
     };
     let (mut valid, mut objects, mut shown, mut invalid) = (vec![], vec![], vec![], vec![]);
-    for object in policies.iter().filter_map(|o| typed(o)) {
+    let (going, living): (Vec<_>, Vec<_>) = policies
+        .iter()
+        .filter_map(|o| typed(o))
+        .partition(|o| o.metadata.deletion_timestamp.is_some());
+    for object in living {
         match checked(&object) {
             Ok((policy, shows)) => {
                 valid.push(policy);
@@ -118,6 +124,7 @@ pub(super) fn judge(
     Judged {
         policies: valid,
         objects,
+        going,
         invalid,
         known,
         attached,

@@ -40,6 +40,7 @@ use self::{
 };
 use crate::{
     config::Cluster,
+    deploy::{self, Operator, Replicas},
     mapping::Feed,
     policies::{Keeper, Recorders},
     source::SourceState,
@@ -202,14 +203,36 @@ impl Starting<'_> {
     }
 
     fn go(self, recorders: Recorders) -> KubernetesSource {
+        let (judge, judged) = watch::channel(None);
+        let (tell, told) = watch::channel(Arc::default());
+        let mut pumps = JoinSet::new();
+        if let Some(deploying) = &self.cluster.deploying {
+            let operator = Operator {
+                cluster: deploy::Cluster {
+                    client: self.client.clone(),
+                    namespaces: self.cluster.namespaces.clone(),
+                    own_namespace: deploying.home.namespace.clone(),
+                },
+                store: self.store.clone(),
+                replicas: Replicas::new(&deploying.home.wasm.name),
+                deploying: (**deploying).clone(),
+                verifier: recorders.verifier.clone(),
+                gate: recorders.seat.gate(),
+                judged,
+                told: tell,
+                warned: None,
+            };
+            pumps.spawn(operator.run());
+        }
         let keeper = Keeper::new(
             self.client,
             self.store,
             self.cluster,
             recorders,
+            judge,
+            told,
             Arc::clone(self.telemetry),
         );
-        let mut pumps = JoinSet::new();
         pumps.spawn(keeper.run(self.feed, self.known.subscribe()));
         for pump in self.pumps {
             pumps.spawn(pump);

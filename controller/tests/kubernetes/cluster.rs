@@ -111,9 +111,26 @@ impl Cluster {
     pub(crate) async fn define_policies(&self) {
         let gateways = gaugeway_apiserver::crd(GATEWAY, &["v1"], "Gateway", "gateways", true);
         self.define(&gateways).await;
+        let classes =
+            gaugeway_apiserver::crd(GATEWAY, &["v1"], "GatewayClass", "gatewayclasses", false);
+        self.define(&classes).await;
         for crd in gaugeway_operator::crd::definitions() {
             self.define(&serde_json::to_value(crd).unwrap()).await;
         }
+    }
+
+    /// A kind of somebody else's that takes everything.
+    pub(crate) async fn define_kind(&self, group: &str, version: &str, kind: &str, plural: &str) {
+        let crd = gaugeway_apiserver::crd(group, &[version], kind, plural, true);
+        self.define(&crd).await;
+    }
+
+    /// All of a kind in the story's namespace.
+    pub(crate) async fn list(&self, kind: &str) -> anyhow::Result<Vec<Value>> {
+        let (api, _) = self.api(&json!({"kind": kind, "metadata": {"name": ""}}));
+        let all = api.list(&kube::api::ListParams::default()).await?;
+        let each = all.items.iter().map(serde_json::to_value);
+        Ok(each.collect::<Result<_, _>>()?)
     }
 
     /// As the cluster has it now.
@@ -183,7 +200,7 @@ impl Cluster {
             .unwrap_or(&self.namespace);
         let (client, resource) = (self.client.clone(), resource(kind));
         let api = match kind {
-            "Namespace" | "CustomResourceDefinition" | "IngressClass" => {
+            "Namespace" | "CustomResourceDefinition" | "IngressClass" | "GatewayClass" => {
                 Api::all_with(client, &resource)
             }
             _ => Api::namespaced_with(client, namespace, &resource),
@@ -211,6 +228,14 @@ fn resource(kind: &str) -> ApiResource {
         "IngressClass" => ("networking.k8s.io", "v1", "ingressclasses"),
         "LatencyPolicy" => ("gaugeway.dev", "v1alpha1", "latencypolicies"),
         "Gateway" => (GATEWAY, "v1", "gateways"),
+        "GatewayClass" => (GATEWAY, "v1", "gatewayclasses"),
+        "WasmPlugin" => ("extensions.istio.io", "v1alpha1", "wasmplugins"),
+        "EnvoyPatchPolicy" => ("gateway.envoyproxy.io", "v1alpha1", "envoypatchpolicies"),
+        "EnvoyExtensionPolicy" => (
+            "gateway.envoyproxy.io",
+            "v1alpha1",
+            "envoyextensionpolicies",
+        ),
         "HTTPRoute" => (GATEWAY, "v1", "httproutes"),
         "GRPCRoute" => (GATEWAY, "v1", "grpcroutes"),
         "ReferenceGrant" => (GATEWAY, "v1beta1", "referencegrants"),

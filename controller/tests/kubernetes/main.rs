@@ -17,6 +17,7 @@ mod stage;
 
 mod attribution;
 mod dashboards;
+mod deploying;
 mod failures;
 mod kinds;
 mod policies;

@@ -7,7 +7,8 @@ use gaugeway_rig::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::story_with_faults,
+    cluster::{Cluster, story_with_faults},
+    deploying::{ENVOY_GATEWAY, ISTIO, gateway_of, start_in, until_gone, until_there},
     objects::{gateway, policy, service},
     replicas::keeper,
 };
@@ -48,6 +49,25 @@ fn of_rule(rule: &Value) -> Vec<Right> {
     rights
 }
 
+/// What was asked after so many requests.
+fn used(cluster: &Cluster, set_up: usize) -> BTreeSet<Right> {
+    cluster
+        .double()
+        .requests()
+        .split_off(set_up)
+        .into_iter()
+        // What there is may be asked by whoever can log in.
+        .filter(|r| r.verb != Verb::Discover)
+        .map(|r| {
+            let resource = match r.subresource.as_str() {
+                "" => r.resource,
+                part => format!("{}/{part}", r.resource),
+            };
+            (r.verb.as_str().to_owned(), r.group, resource)
+        })
+        .collect()
+}
+
 #[tokio::test]
 async fn every_right_that_is_used_is_granted_and_every_grant_is_used() {
     story_with_faults(async |cluster| {
@@ -60,24 +80,80 @@ async fn every_right_that_is_used_is_granted_and_every_grant_is_used() {
         let expected = granted();
         let stage = keeper(&cluster, "a").await;
         until("every right is used", PATIENCE, || async {
-            let used: BTreeSet<Right> = cluster
-                .double()
-                .requests()
-                .split_off(set_up)
-                .into_iter()
-                // What there is may be asked by whoever can log in.
-                .filter(|r| r.verb != Verb::Discover)
-                .map(|r| {
-                    let resource = match r.subresource.as_str() {
-                        "" => r.resource,
-                        part => format!("{}/{part}", r.resource),
-                    };
-                    (r.verb.as_str().to_owned(), r.group, resource)
-                })
-                .collect();
+            let used = used(&cluster, set_up);
             let missing: Vec<_> = used.difference(&expected).collect();
             assert!(missing.is_empty(), "used and not granted: {missing:?}");
-            let idle: Vec<_> = expected.difference(&used).collect();
+            let idle = expected.difference(&used).filter(|r| !is_for_deploying(r));
+            let idle: Vec<_> = idle.collect();
+            anyhow::ensure!(idle.is_empty(), "granted and not used: {idle:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// Whether only a controller that deploys has use for it.
+fn is_for_deploying((verb, group, resource): &Right) -> bool {
+    let watched = ["list", "watch"].contains(&verb.as_str());
+    match (group.as_str(), resource.as_str()) {
+        ("gateway.envoyproxy.io" | "extensions.istio.io", _) => true,
+        ("gateway.networking.k8s.io", "gatewayclasses") => true,
+        ("gateway.networking.k8s.io", _) | ("gaugeway.dev", "latencypolicies") => !watched,
+        _ => false,
+    }
+}
+
+/// With a Gateway of each kind, in a namespace that is not the controller's, from the first apply to the last delete.
+#[tokio::test]
+async fn what_deploying_needs_is_granted_and_every_grant_is_used() {
+    story_with_faults(async |cluster| {
+        let envoy = "gateway.envoyproxy.io";
+        for (group, kind, plural) in [
+            (envoy, "EnvoyExtensionPolicy", "envoyextensionpolicies"),
+            (envoy, "EnvoyPatchPolicy", "envoypatchpolicies"),
+            ("extensions.istio.io", "WasmPlugin", "wasmplugins"),
+        ] {
+            cluster.define_kind(group, "v1alpha1", kind, plural).await;
+        }
+        gateway_of(&cluster, ISTIO).await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let set_up = cluster.double().requests().len();
+        let stage = start_in(&cluster, "gaugeway").await;
+        until_there(&cluster, "WasmPlugin").await;
+        // The class changes hands: what was there goes, what the other needs comes.
+        let class = |controller: &str| json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+            "metadata": {"name": cluster.namespace}, "spec": {"controllerName": controller},
+        });
+        cluster.apply(&class(ENVOY_GATEWAY)).await;
+        until_gone(&cluster, "WasmPlugin").await;
+        until_there(&cluster, "EnvoyExtensionPolicy").await;
+        // No listener takes a route of ours any more.
+        let listeners = json!([{"name": "http", "port": 80, "protocol": "HTTP",
+            "allowedRoutes": {"namespaces": {"from": "Selector"}}}]);
+        cluster.apply(&json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "edge"},
+            "spec": {"listeners": listeners},
+        })).await;
+        until_there(&cluster, "EnvoyPatchPolicy").await;
+        until_gone(&cluster, "HTTPRoute").await;
+        cluster.delete("LatencyPolicy", "p").await;
+        until_gone(&cluster, "EnvoyPatchPolicy").await;
+        let granted = granted();
+        until("every right is used", PATIENCE, || async {
+            let mut used = used(&cluster, set_up);
+            // An apply that creates needs both; the double says patch.
+            let applied = used.iter().filter(|(verb, group, _)| verb == "patch" && group != "gaugeway.dev");
+            let created: Vec<Right> = applied.map(|(_, g, r)| ("create".to_owned(), g.clone(), r.clone())).collect();
+            used.extend(created);
+            // What the test itself writes.
+            let own = |r: &str| ["gatewayclasses", "gateways", "endpointslices", "latencypolicies"].contains(&r);
+            let missing: Vec<_> = used.difference(&granted).filter(|(_, _, r)| !own(r)).collect();
+            assert!(missing.is_empty(), "used and not granted: {missing:?}");
+            let idle: Vec<_> = granted.difference(&used).filter(|r| is_for_deploying(r)).collect();
             anyhow::ensure!(idle.is_empty(), "granted and not used: {idle:?}");
             Ok(())
         })

@@ -91,6 +91,9 @@ pub struct LatencyPolicySpec {
     /// Also show `kong_upstream_latency_ms` for its Services; as the controller's `--kong-metric` says if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kong_compatible: Option<bool>,
+    /// Whether the controller puts the filter into the gateway. Of several policies at a gateway its oldest decides.
+    #[serde(default, skip_serializing_if = "Deploy::is_default")]
+    pub deploy: Deploy,
 }
 
 /// One thing that a policy is attached to.
@@ -208,6 +211,21 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whether and how the filter is put into a gateway.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Deploy {
+    /// If absent: on for Envoy Gateway and Istio. Into Kong the controller does not deploy yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+impl Deploy {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -27,7 +27,7 @@ pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
             return Plan::not(Reason::WasmNotProven, text);
         }
         Proof::Unknown(why) => {
-            let text = format!("{why}; spec.deploy.assumeWasm does without proof");
+            let text = why.clone();
             return Plan::hold(Reason::WasmNotProven, text);
         }
     }

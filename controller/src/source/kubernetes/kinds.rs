@@ -4,8 +4,9 @@ use std::{borrow::Cow, fmt::Debug, marker::PhantomData};
 
 use gaugeway_index::{
     Kind, Object,
-    object::{ReferenceGrant, Route},
+    object::{ReferenceGrant, Route, RouteSpec},
 };
+use gaugeway_operator::deploy::{INSTANCE, MANAGED_BY, MANAGER};
 use k8s_openapi::{
     api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -125,8 +126,18 @@ watched! {
     EndpointSlices: EndpointSlice, ["v1"], "endpointslices", Box<EndpointSlice>, false, Object::EndpointSlice;
     Pods: Pod, ["v1"], "pods", MetadataOnly, true, |o| Object::Pod(Box::new(o.metadata));
     ReplicaSets: ReplicaSet, ["v1"], "replicasets", MetadataOnly, true, |o| Object::ReplicaSet(Box::new(o.metadata));
-    HttpRoutes: HttpRoute, ["v1", "v1beta1"], "httproutes", Box<Route>, false, Object::HttpRoute;
+    HttpRoutes: HttpRoute, ["v1", "v1beta1"], "httproutes", Box<Route>, false, |o| Object::HttpRoute(without_ours(o));
     GrpcRoutes: GrpcRoute, ["v1", "v1alpha2"], "grpcroutes", Box<Route>, false, Object::GrpcRoute;
     ReferenceGrants: ReferenceGrant, ["v1", "v1beta1"], "referencegrants", Box<ReferenceGrant>, false, Object::ReferenceGrant;
     Ingresses: Ingress, ["v1"], "ingresses", Box<Ingress>, false, Object::Ingress;
+}
+
+/// The route that leads to the controller itself, see [`gaugeway_operator::deploy`], reaches nothing that is measured.
+fn without_ours(mut route: Box<Route>) -> Box<Route> {
+    let labels = route.metadata.labels.as_ref();
+    let label = |name: &str| labels.and_then(|labels| labels.get(name));
+    if label(MANAGED_BY).is_some_and(|by| by == MANAGER) && label(INSTANCE).is_some() {
+        route.spec = RouteSpec::default();
+    }
+    route
 }
