@@ -1,8 +1,10 @@
 //! The command line: what there is to say, and where it goes.
 
+mod api;
 mod controller;
 mod crds;
 mod docs;
+mod explain;
 mod filter;
 mod output;
 mod render;
@@ -33,6 +35,9 @@ Into an Envoy of your own:
   gaugeway render envoy --gateway prod/edge --controller 127.0.0.1:7080 --wasm-path gaugeway.wasm \\
       --token-key-file key --snippet
 
+Why is or isn't something measured?
+  gaugeway explain service/NAME -n NAMESPACE
+
 Exit codes: 0 done; 1 could not be done, standard error says why; 2 the command line is wrong.";
 
 /// The `gaugeway` command.
@@ -49,6 +54,7 @@ enum Command {
     Controller(Box<controller::ControllerArgs>),
     Filter(filter::FilterArgs),
     Render(Box<render::RenderArgs>),
+    Explain(explain::ExplainArgs),
     Token(token::TokenArgs),
     Crds(crds::CrdsArgs),
     Demo(demo::DemoArgs),
@@ -66,6 +72,7 @@ impl Cli {
             Command::Controller(args) => args.run(),
             Command::Filter(args) => args.run(),
             Command::Render(args) => args.run(),
+            Command::Explain(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Crds(args) => args.run(),
             Command::Demo(args) => runtime()?.block_on(demo::run(args)),

@@ -37,6 +37,7 @@ fn stderr(output: &Output) -> String {
 fn every_command_teaches_by_examples() {
     for command in [
         &["controller"][..],
+        &["explain"],
         &["filter"],
         &["token"],
         &["render", "envoy"],

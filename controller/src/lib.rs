@@ -7,7 +7,7 @@
 //!                                 ledger (writer thread: aggregate, log, snapshots) ◀─POST /v1/report
 //!                                     │ snapshots
 //!                                     ▼
-//!                                 metrics port: GET /metrics, API port: GET /api/v1 (windows)
+//!                                 metrics port: GET /metrics, API port: GET /api/v1 (windows, explain)
 //! ```
 //!
 //! Of several replicas one leads by a Lease and has the ledger and the mapping's sessions; the others stand by: they
@@ -21,6 +21,7 @@ pub mod auth;
 pub mod config;
 mod crds;
 mod deploy;
+pub mod explain;
 mod forward;
 mod http;
 mod leading;

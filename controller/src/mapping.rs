@@ -16,17 +16,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaugeway_index::{Hub, HubLimits, Index, Object, ObjectId, RecordingPolicy, Scope};
+use gaugeway_index::{
+    Hub, HubLimits, Index, Object, ObjectId, RecordingPolicy, Scope, WorkerFacts,
+};
 use gaugeway_wire::{GatewayName, MappingEpoch, MappingRequest};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::telemetry::Telemetry;
 
+use clock::Clock;
 pub use objects::Objects;
-use task::{Call, Channels, NewPolicies, Task};
+use task::{Ask, Call, Channels, NewPolicies, Task};
 
 /// Calls that wait for the task, at most. A held poll does not wait here.
 const CALLS: usize = 4096;
+/// Questions about worker VMs that wait for the task, at most.
+const ASKS: usize = 16;
 /// Batches of a source that wait for the task, at most.
 const BATCHES: usize = 16;
 
@@ -35,6 +40,7 @@ const BATCHES: usize = 16;
 pub struct MappingHandle {
     calls: mpsc::Sender<Call>,
     policies: mpsc::Sender<NewPolicies>,
+    asks: mpsc::Sender<Ask>,
     workers: watch::Receiver<Workers>,
     objects: Objects,
     stop: Arc<watch::Sender<bool>>,
@@ -106,21 +112,25 @@ pub fn start(
     let (stop, stopped) = watch::channel(false);
     let (synced, sync) = watch::channel(false);
     let index = Arc::new(RwLock::new(Index::new(policy)));
-    let objects = Objects::new(Arc::clone(&index), sync);
+    let clock = Clock::start();
+    let objects = Objects::new(Arc::clone(&index), sync, clock);
     let hub = Hub::new(epoch, HubLimits::default());
     let (workers, counted) = watch::channel(Arc::default());
     let (policies, told) = mpsc::channel(1);
-    let task = Task::new(index, hub, synced, workers, Arc::clone(&telemetry));
+    let (asks, asked) = mpsc::channel(ASKS);
+    let task = Task::new(index, hub, clock, synced, workers, Arc::clone(&telemetry));
     let channels = Channels {
         calls: called,
         batches: fed,
         policies: told,
+        asks: asked,
         stop: stopped,
     };
     tokio::spawn(task.run(channels));
     let handle = MappingHandle {
         calls,
         policies,
+        asks,
         workers: counted,
         objects,
         stop: Arc::new(stop),
@@ -195,6 +205,22 @@ impl MappingHandle {
     #[must_use]
     pub fn workers(&self) -> Workers {
         self.workers.borrow().clone()
+    }
+
+    /// A gateway's worker VMs, and which of some upstream keys they have seen. `None` when too many ask.
+    pub async fn worker_facts(
+        &self,
+        gateway: GatewayName,
+        keys: Vec<String>,
+    ) -> Option<WorkerFacts> {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask {
+            gateway,
+            keys,
+            answer,
+        };
+        self.asks.try_send(ask).ok()?;
+        answered.await.ok()
     }
 
     /// Questions to the index.

@@ -7,6 +7,7 @@
 //! - Every replica brings policies into force at itself; only the leader writes.
 
 mod judge;
+mod news;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -21,7 +22,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-pub(crate) use self::judge::Judged;
+pub(crate) use self::{judge::Judged, news::News};
 use self::{judge::judge, write::Writer};
 use crate::{
     auth::Verifier,
@@ -67,6 +68,7 @@ pub(crate) struct Keeper {
     judged: watch::Sender<Option<Arc<Judged>>>,
     /// What became of it.
     told: watch::Receiver<Arc<Told>>,
+    news: watch::Sender<News>,
 }
 
 /// What the mapping and the ledger were told last.
@@ -100,7 +102,13 @@ impl Keeper {
             in_force: None,
             judged,
             told,
+            news: watch::channel(News::default()).0,
         }
+    }
+
+    /// What there is beside what is in force, for people.
+    pub(crate) fn news(&self) -> watch::Receiver<News> {
+        self.news.subscribe()
     }
 
     /// Until the mapping stops. `known` becomes true when every watch has been complete once.
@@ -115,6 +123,8 @@ impl Keeper {
         loop {
             changes.borrow_and_update();
             let judged = Arc::new(self.judge());
+            self.news
+                .send_replace(News::of(&judged, self.classes_known));
             if self.enforce(&judged).await.is_err() {
                 return;
             }

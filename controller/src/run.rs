@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::{
     auth::Verifier,
     config::{Config, Source, Tokens},
+    explain::Explainer,
     forward::Forward,
     http::{Api, Filters, Metrics, Modules, Port, Readers, Server},
     leading::{Leading, Ledgers},
@@ -41,7 +42,7 @@ pub struct Controller {
 struct Running {
     state: SourceState,
     _manifests: Option<ManifestSource>,
-    _kubernetes: Option<KubernetesSource>,
+    kubernetes: Option<KubernetesSource>,
 }
 
 /// Where a controller listens.
@@ -126,6 +127,13 @@ impl Controller {
         };
         let questions = Api {
             live: Live::new(mapping.clone(), seat.clone()),
+            explainer: Explainer {
+                mapping: mapping.clone(),
+                seat: seat.clone(),
+                source: source.state.clone(),
+                news: source.kubernetes.as_ref().map(KubernetesSource::news),
+                max_series: config.series.max,
+            },
             seat,
             forward,
             telemetry: Arc::clone(&telemetry),
@@ -232,7 +240,7 @@ async fn start_source(
             Running {
                 state: SourceState::new(origin, telemetry),
                 _manifests: Some(running),
-                _kubernetes: None,
+                kubernetes: None,
             }
         }
         Source::Kubernetes(cluster) => {
@@ -240,7 +248,7 @@ async fn start_source(
             Running {
                 state: running.state(),
                 _manifests: None,
-                _kubernetes: Some(running),
+                kubernetes: Some(running),
             }
         }
     })

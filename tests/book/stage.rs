@@ -23,6 +23,12 @@ controller | demo)
   GAUGEWAY_LOG='=!' ENVOY_BIN=/nonexistent "$GAUGEWAY" "$@" >&2
   code=$?
   [ "$code" -le 1 ] || exit "$code" ;;
+explain)
+  # No controller runs here: whoever gets so far as to say so has understood the command line.
+  said=$("$GAUGEWAY" "$@" 2>&1) && exit 0
+  case "$said" in *"no controller answers"*) exit 0 ;; esac
+  echo "$said" >&2
+  exit 1 ;;
 *) exec "$GAUGEWAY" "$@" ;;
 esac"#;
 
@@ -172,6 +178,7 @@ fn a_wrong_command_line_fails() -> Result<()> {
         "gaugeway controller --manifests ./manifests --insecure-no-token --dimensions pods",
         "gaugeway demo --kept",
         "gaugeway crdz | kubectl apply -f -",
+        "gaugeway explain secret/token -n shop",
         "gaugeway token --gateway a/b --token-key-file gone",
         "true | nosuchprogram",
         "cargo xtask deploy",

@@ -19,6 +19,7 @@ mod attribution;
 mod chaos;
 mod demo;
 mod expiry;
+mod explain;
 mod failover;
 mod lifecycle;
 mod outcomes;

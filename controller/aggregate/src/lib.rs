@@ -36,7 +36,7 @@ pub use aggregate::{Aggregate, Applied, Config, DefineError, Defined, Refused, S
 pub use counts::{ClassCount, Counts};
 pub use exposition::{DataplaneUrls, Encoding, Exposition, Family, Format, Request, View};
 pub use host::{Liveness, Reach};
-pub use recent::{Known, Recent, Silence, Standing, Standings, Subject, Unknown};
+pub use recent::{Known, LastReport, Recent, Silence, Standing, Standings, Subject, Unknown};
 pub use series::{Series, SeriesKey};
 pub use snapshot::Snapshot;
 pub use units::ChangeNumber;

@@ -15,12 +15,15 @@ mod feed;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 use gaugeway_wire::{GatewayName, Layout, Target, TargetKind, UnixNanos, VmId, target::names};
 
-pub use coverage::{Known, Silence, Standing, Standings, Unknown};
+pub use coverage::{Known, LastReport, Silence, Standing, Standings, Unknown};
 pub(crate) use feed::Feed;
 
 use crate::{
@@ -149,6 +152,12 @@ impl Recent {
     #[must_use]
     pub fn standings(&self, window: Window, now: UnixNanos) -> Standings {
         self.coverage.standings(window, now)
+    }
+
+    /// The last that was heard of each gateway that reported lately.
+    #[must_use]
+    pub fn last_reports(&self) -> BTreeMap<GatewayName, LastReport> {
+        self.coverage.last_reports()
     }
 
     /// Bytes held, of at most [`RECENT_BYTES`].

@@ -13,6 +13,7 @@
 //! - Everything is bounded by [`HubLimits`].
 
 mod answer;
+mod facts;
 mod keys;
 mod types;
 mod vm;
@@ -29,6 +30,7 @@ use crate::{
     moment::{Moment, seconds},
 };
 
+pub use facts::{Worker, WorkerFacts};
 use keys::{KeyId, Keys};
 pub use types::{HubCounters, HubCounts, HubLimits, Refused, Reply, Ticket};
 use vm::{Held, Vm};

@@ -7,6 +7,7 @@
 //! - [`Changes`] names every resolution that may have changed.
 
 mod answers;
+pub mod explain;
 mod observed;
 mod tables;
 

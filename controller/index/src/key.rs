@@ -8,6 +8,7 @@ mod kic;
 
 use crate::{
     name::is_name,
+    object::Kind,
     routes::{BackendRecord, PortSpec},
 };
 
@@ -85,6 +86,15 @@ pub(crate) enum RouteKind {
 }
 
 impl RouteKind {
+    /// As in `kind:`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => Kind::HttpRoute.as_str(),
+            Self::Grpc => Kind::GrpcRoute.as_str(),
+            Self::Ingress => Kind::Ingress.as_str(),
+        }
+    }
+
     /// As the names of clusters begin that Envoy Gateway and KIC make of its rules; of an Ingress both make none.
     pub(crate) const fn prefix(self) -> Option<&'static str> {
         match self {

@@ -24,10 +24,12 @@ mod slices;
 mod text;
 
 pub use changes::{Changes, Issue, Problem, Subject};
-pub use hub::{Hub, HubCounters, HubCounts, HubLimits, Refused, Reply, Ticket};
+pub use hub::{
+    Hub, HubCounters, HubCounts, HubLimits, Refused, Reply, Ticket, Worker, WorkerFacts,
+};
 pub use index::{
     Candidate, Counts, EncodedTarget, Index, Labels, Matches, Observed, ObservedPod,
-    ObservedWorkload, Resolution, Seen, Selection,
+    ObservedWorkload, Resolution, Seen, Selection, explain,
 };
 pub use moment::Moment;
 pub use object::{Kind, Object, ObjectId, Scope};
@@ -35,3 +37,4 @@ pub use policy::{
     Dimension, Dimensions, ObjectLabels, RecordingPolicy, Rule, ServiceSelector, Services, Shown,
     Terms, WhenIdle,
 };
+pub use slices::EndpointState;

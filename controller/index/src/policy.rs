@@ -177,6 +177,8 @@ impl Default for Services {
 /// Some Services, and what their targets show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// What says so, for people.
+    pub origin: String,
     /// Which.
     pub services: ServiceSelector,
     /// What is shown.

@@ -27,6 +27,12 @@ pub(crate) struct RouteName {
     pub(crate) name: ObjectName,
 }
 
+impl std::fmt::Display for RouteName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
+}
+
 /// All routes and grants, and the reach that follows from them.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
@@ -129,6 +135,11 @@ impl Routes {
         Some((route, route.rules().get(usize::from(used.rule))?))
     }
 
+    /// Every route, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&RouteName, &RouteRecord)> {
+        self.records.iter()
+    }
+
     fn record(&self, key: &RuleKey) -> Option<(&RouteName, &RouteRecord)> {
         let look = RouteRef {
             kind: key.kind,
@@ -140,7 +151,8 @@ impl Routes {
         self.records.get_key_value(&look)
     }
 
-    fn granted(&self, route: &RouteName, backend: &BackendRecord) -> bool {
+    /// Whether the route may send to that Service: it is in its own namespace, or a ReferenceGrant there says so.
+    pub(crate) fn granted(&self, route: &RouteName, backend: &BackendRecord) -> bool {
         let to = &backend.service;
         to.namespace == route.name.namespace
             || self

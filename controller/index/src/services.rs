@@ -25,6 +25,8 @@ pub(crate) struct ServiceRecord {
     ips: Box<[IpAddr]>,
     ports: Box<[ServicePort]>,
     pub(crate) labels: LabelSet,
+    /// ExternalName: a name in DNS, so it has no endpoints.
+    pub(crate) is_external: bool,
 }
 
 /// A TCP port. UDP and SCTP carry no HTTP that a gateway's filter sees.
@@ -42,7 +44,13 @@ impl ServiceRecord {
             ips: addresses(service),
             ports: spec.map(|s| ports(s, texts)).unwrap_or_default(),
             labels: texts.labels(labels.map(|(k, v)| (k.as_str(), v.as_str()))),
+            is_external: spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName"),
         }
+    }
+
+    /// Neither virtual addresses nor a name in DNS: its Pods are reached directly.
+    pub(crate) fn is_headless(&self) -> bool {
+        self.ips.is_empty() && !self.is_external
     }
 
     /// Its virtual addresses with its ports.

@@ -1,7 +1,7 @@
 //! EndpointSlices: which addresses belong to which Service, and to which Pod.
 //!
 //! Invariants: `addresses` holds exactly the addresses of all records; an address is kept once per EndpointSlice that
-//! has it. Readiness is not kept: an endpoint that is not ready or terminating may still serve, so it stays
+//! has it. Readiness is kept for people only: an endpoint that is not ready or terminating may still serve, so it stays
 //! attributable as long as it is listed.
 
 mod record;
@@ -17,6 +17,7 @@ use crate::{
     name::{NameRef, ObjectName},
 };
 
+pub use record::EndpointState;
 pub(crate) use record::{Endpoint, RecordProblem, SliceRecord};
 
 type SliceId = u32;

@@ -1,8 +1,10 @@
-//! The API port: `/api/v1/services`, `/api/v1/services/{namespace}/{name}`, `/api/v1/gateways`, `/api/v1/openapi.json`.
+//! The API port: `/api/v1/services`, `/api/v1/services/{namespace}/{name}`, `/api/v1/gateways`,
+//! `/api/v1/explain/...`, `/api/v1/openapi.json`.
 //!
 //! It listens on loopback only, since it asks nobody who they are. A replica that does not lead passes questions on to
 //! the leader, on whose filters port the same paths stand for other replicas.
 
+mod explain;
 mod openapi;
 
 use std::{sync::Arc, time::Duration};
@@ -28,14 +30,15 @@ use super::{
     refusal::{Path, Reason, Refusal},
 };
 use crate::{
+    explain::Explainer,
     forward::{self, Forward},
     live::{Live, NoAnswer},
     role::{Seat, Taker},
     telemetry::Telemetry,
 };
 
-const SERVED: &str = "this port serves GET /api/v1/services, /api/v1/services/NAMESPACE/NAME, /api/v1/gateways and \
-    /api/v1/openapi.json";
+const SERVED: &str = "this port serves GET /api/v1/services, /api/v1/services/NAMESPACE/NAME, /api/v1/gateways, \
+    /api/v1/explain/KIND/NAMESPACE/NAME, /api/v1/explain/address/IP:PORT and /api/v1/openapi.json";
 
 /// Longest wait for the leader's answer, and its longest answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,6 +50,7 @@ pub(crate) struct Api {
     pub(crate) live: Live,
     pub(crate) seat: Seat,
     pub(crate) forward: Forward,
+    pub(crate) explainer: Explainer,
     pub(crate) telemetry: Arc<Telemetry>,
 }
 
@@ -95,6 +99,11 @@ impl Api {
             .route("/api/v1/services", get(services))
             .route("/api/v1/services/{namespace}/{name}", get(service))
             .route("/api/v1/gateways", get(gateways))
+            .route(
+                "/api/v1/explain/{kind}/{namespace}/{name}",
+                get(explain::object),
+            )
+            .route("/api/v1/explain/{kind}/{name}", get(explain::nameless))
             .layer(leads)
             .route("/api/v1/openapi.json", get(description))
             .fallback(not_served)

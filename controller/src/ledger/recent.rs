@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use gaugeway_aggregate::{Aggregate, Sample, Standings, Subject, Window};
-use gaugeway_wire::{Layout, UnixNanos};
+use gaugeway_aggregate::{Aggregate, LastReport, Sample, Standings, Subject, Window};
+use gaugeway_wire::{GatewayName, Layout, UnixNanos};
 
 /// What is asked of the windows.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ pub(crate) struct Recently {
     pub(crate) layout: Layout,
     pub(crate) standings: BTreeMap<Window, Standings>,
     samples: BTreeMap<Wanted, Sample>,
+    pub(crate) last_reports: BTreeMap<GatewayName, LastReport>,
 }
 
 impl Wanted {
@@ -63,11 +64,13 @@ impl Recently {
             taken: now,
             layout: aggregate.config().layout.clone(),
             standings: BTreeMap::new(),
+            last_reports: BTreeMap::new(),
             samples: BTreeMap::new(),
         };
         let Some(recent) = aggregate.recent() else {
             return answer;
         };
+        answer.last_reports = recent.last_reports();
         let longest = question.windows.iter().max().copied();
         let longest = longest.unwrap_or(Window::Seconds15);
         for window in question.windows {

@@ -3,11 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use gaugeway_index::{
-    Index, Kind, Matches, Observed, ObservedPod, ObservedWorkload, Rule, Selection,
+    Index, Kind, Matches, Moment, Observed, ObservedPod, ObservedWorkload, Rule, Selection,
 };
 use gaugeway_wire::{GatewayName, Generation, Target};
 use tokio::sync::watch;
 
+use super::clock::Clock;
 use crate::telemetry::Telemetry;
 
 /// Questions to the index, from any thread: look-ups under a lock that its writer holds for one small batch at a time.
@@ -16,11 +17,20 @@ use crate::telemetry::Telemetry;
 pub struct Objects {
     index: Arc<RwLock<Index>>,
     synced: watch::Receiver<bool>,
+    clock: Clock,
 }
 
 impl Objects {
-    pub(super) fn new(index: Arc<RwLock<Index>>, synced: watch::Receiver<bool>) -> Self {
-        Self { index, synced }
+    pub(super) fn new(
+        index: Arc<RwLock<Index>>,
+        synced: watch::Receiver<bool>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            index,
+            synced,
+            clock,
+        }
     }
 
     /// State of what [`Objects::may_report`] answers from; `None` until the source has synced.
@@ -90,6 +100,11 @@ impl Objects {
     /// Kinds and names of what made the Pods of a namespace.
     pub(crate) fn observed_workloads(&self, namespace: &str) -> Vec<(String, String)> {
         self.index().observed_workloads(namespace)
+    }
+
+    /// Any question of a person. Its answer may take a look at everything, so it is not for what is asked often.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Index, Moment) -> T) -> T {
+        question(&self.index(), self.clock.now())
     }
 
     pub(super) fn synced(&self) -> bool {

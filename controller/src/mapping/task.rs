@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaugeway_index::{Changes, Hub, HubCounters, Index, Issue, RecordingPolicy, Ticket};
+use gaugeway_index::{
+    Changes, Hub, HubCounters, Index, Issue, RecordingPolicy, Ticket, WorkerFacts,
+};
 use gaugeway_wire::{GatewayName, MappingRequest};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -33,6 +35,14 @@ pub(super) struct Call {
     pub(super) answer: oneshot::Sender<Result<Bytes, Unavailable>>,
 }
 
+/// A question about a gateway's worker VMs.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) gateway: GatewayName,
+    pub(super) keys: Vec<String>,
+    pub(super) answer: oneshot::Sender<WorkerFacts>,
+}
+
 /// Another policy for some gateways.
 #[derive(Debug)]
 pub(super) struct NewPolicies {
@@ -46,6 +56,7 @@ pub(super) struct Channels {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) batches: mpsc::Receiver<Vec<Event>>,
     pub(super) policies: mpsc::Receiver<NewPolicies>,
+    pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -70,6 +81,7 @@ impl Task {
     pub(super) fn new(
         index: Arc<RwLock<Index>>,
         hub: Hub,
+        clock: Clock,
         synced: watch::Sender<bool>,
         workers: watch::Sender<Workers>,
         telemetry: Arc<Telemetry>,
@@ -77,7 +89,7 @@ impl Task {
         Self {
             index,
             hub,
-            clock: Clock::start(),
+            clock,
             waiting: HashMap::new(),
             tickets: 0,
             synced,
@@ -95,6 +107,7 @@ impl Task {
             mut calls,
             mut batches,
             mut policies,
+            mut asks,
             mut stop,
         } = channels;
         let mut tick = tokio::time::interval(TICK);
@@ -108,6 +121,7 @@ impl Task {
                 _ = stop.changed() => break,
                 () = until(wake) => {}
                 Some(call) = calls.recv() => self.call(call),
+                Some(ask) = asks.recv() => self.tell_workers(ask),
                 Some(new) = policies.recv() => self.take_policies(new),
                 () = tokio::task::yield_now(), if working => self.work(),
                 Some(batch) = batches.recv(), if !working => self.pending = batch.into_iter(),
@@ -126,6 +140,13 @@ impl Task {
         let index = read(&self.index);
         self.hub
             .on_request(&index, now, ticket, &call.gateway, &call.request);
+    }
+
+    fn tell_workers(&self, ask: Ask) {
+        let keys = ask.keys.iter().map(String::as_str);
+        let facts = self.hub.facts(&ask.gateway, keys, self.clock.now());
+        // Nobody waits any more: no matter.
+        let _ = ask.answer.send(facts);
     }
 
     fn take_policies(&mut self, new: NewPolicies) {

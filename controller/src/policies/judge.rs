@@ -87,6 +87,7 @@ pub(super) fn judge(
             .iter()
             .find(|t| t.gateway().as_ref() == Some(gateway))?;
         Some(Rule {
+            origin: format!("LatencyPolicy {}", policy.id),
             services: ServiceSelector {
                 namespace: known.confined(policy, target),
                 names: policy.names.clone(),

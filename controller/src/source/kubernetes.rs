@@ -42,7 +42,7 @@ use crate::{
     config::Cluster,
     deploy::{self, Operator, Replicas},
     mapping::Feed,
-    policies::{Keeper, Recorders},
+    policies::{Keeper, News, Recorders},
     source::SourceState,
     telemetry::Telemetry,
 };
@@ -52,6 +52,7 @@ use crate::{
 pub struct KubernetesSource {
     _pumps: JoinSet<()>,
     state: SourceState,
+    news: watch::Receiver<News>,
 }
 
 /// How often things are tried. The defaults suit production; tests shorten them.
@@ -141,6 +142,11 @@ impl KubernetesSource {
     #[must_use]
     pub fn state(&self) -> SourceState {
         self.state.clone()
+    }
+
+    /// What is known of policies and gateways beside what is in force.
+    pub(crate) fn news(&self) -> watch::Receiver<News> {
+        self.news.clone()
     }
 }
 
@@ -233,6 +239,7 @@ impl Starting<'_> {
             told,
             Arc::clone(self.telemetry),
         );
+        let news = keeper.news();
         pumps.spawn(keeper.run(self.feed, self.known.subscribe()));
         for pump in self.pumps {
             pumps.spawn(pump);
@@ -240,6 +247,7 @@ impl Starting<'_> {
         KubernetesSource {
             _pumps: pumps,
             state: self.state,
+            news,
         }
     }
 }

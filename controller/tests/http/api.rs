@@ -1,8 +1,14 @@
 //! The API port: what windows show, idle against unknown, what is refused.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use gaugeway_controller::Controller;
+use gaugeway_controller::{
+    Controller,
+    config::{Cluster, Source},
+};
 use gaugeway_rig::{
     Client,
     client::{Answer, Request},
@@ -14,7 +20,7 @@ use gaugeway_wire::{
 };
 use serde_json::Value;
 
-use crate::scene::{MODULE, Scene, VM, report_call, target};
+use crate::scene::{MODULE, Scene, VM, encoded, report_call, subscribe, target};
 
 fn now() -> UnixNanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -159,6 +165,64 @@ async fn a_backlog_is_counted_and_enters_no_window() {
 }
 
 #[tokio::test]
+async fn everything_is_explained_from_what_the_controller_holds() {
+    let scene = Scene::start().await;
+    tell(&scene, 14, 50).await;
+    for (path, verdict) in [
+        // It reports, and has never asked for the mapping.
+        ("service/shop/cart", "notMeasured"),
+        ("address/10.0.0.1:8080", "notMeasured"),
+        ("address/[2001:db8::1]:8080", "notMeasured"),
+        ("gateway/shop/edge", "notMeasured"),
+        ("deployment/shop/cart", "notMeasured"),
+    ] {
+        let explained = json(&scene, &format!("/api/v1/explain/{path}")).await;
+        assert_eq!(explained["verdict"], verdict, "{explained:#}");
+    }
+    let ask = encoded(&subscribe(VM, &["10.0.0.1:8080"]));
+    assert_eq!(scene.call("/v1/mapping", ask).await.unwrap().status, 200);
+    let cart = json(&scene, "/api/v1/explain/service/shop/cart").await;
+    assert_eq!(cart["verdict"], "measured", "{cart:#}");
+    let summary = cart["summary"].as_str().unwrap();
+    assert!(summary.starts_with("measured, "), "{summary}");
+    let address = "/api/v1/explain/address/10.0.0.1:8080?gateway=shop/edge";
+    assert_eq!(json(&scene, address).await["verdict"], "measured");
+    let elsewhere = "/api/v1/explain/address/10.0.0.1:8080?gateway=bank/edge";
+    assert_eq!(json(&scene, elsewhere).await["verdict"], "notMeasured");
+}
+
+#[tokio::test]
+async fn before_the_source_is_read_nothing_is_said() {
+    let scene = Scene::launch(|config| {
+        let Source::Manifests(manifests) = &config.source else {
+            return;
+        };
+        let file = manifests.with_file_name("kubeconfig");
+        config.source = Source::Kubernetes(unreachable(file));
+    })
+    .await;
+    let explained = json(&scene, "/api/v1/explain/service/shop/cart").await;
+    assert_eq!(explained["verdict"], "cannotTell", "{explained:#}");
+    let found = explained["steps"][0]["found"].as_str().unwrap();
+    assert!(found.contains("has not been read completely"), "{found}");
+}
+
+/// A cluster where nothing listens, so nothing is ever read.
+fn unreachable(file: PathBuf) -> Cluster {
+    let kubeconfig = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "x", "user": {}}],
+    });
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    Cluster {
+        kubeconfig: Some(file),
+        ..Cluster::default()
+    }
+}
+
+#[tokio::test]
 async fn what_there_is_not_is_refused() {
     let scene = Scene::start().await;
     for (path, status) in [
@@ -167,10 +231,14 @@ async fn what_there_is_not_is_refused() {
         ("/api/v1/services?window=10s", 400),
         ("/api/v1/services?windows=60s", 400),
         ("/api/v1/gateways?namespace=shop", 400),
+        ("/api/v1/explain/secret/shop/cart", 404),
+        ("/api/v1/explain/service/shop/cart?window=60s", 400),
+        ("/api/v1/explain/address/10.0.0.1", 400),
+        ("/api/v1/explain/address/10.0.0.1:80?namespace=shop", 400),
     ] {
         assert_eq!(ask(&scene, path).await.status, status, "{path}");
     }
-    assert!((scene.rejected("/api/v1", "query").await - 3.0).abs() < 1e-9);
+    assert!((scene.rejected("/api/v1", "query").await - 6.0).abs() < 1e-9);
     let description = json(&scene, "/api/v1/openapi.json").await;
     assert_eq!(description["openapi"], "3.0.3");
     let text = description.to_string();

@@ -49,6 +49,8 @@ pub struct Ports {
     pub wasm: SocketAddr,
     /// Metrics and health.
     pub metrics: SocketAddr,
+    /// Windows and explanations.
+    pub api: SocketAddr,
 }
 
 /// A controller. Killed when dropped.

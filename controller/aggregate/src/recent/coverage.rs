@@ -38,6 +38,15 @@ pub struct Standings {
     gateways: BTreeMap<GatewayName, Standing>,
 }
 
+/// The last that was heard of a gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastReport {
+    /// Worker VMs that reported lately.
+    pub vms: usize,
+    /// End of the last span that one of them told of.
+    pub until: UnixNanos,
+}
+
 /// Said of an object whose windows are the truth: what is not in them did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known;
@@ -188,6 +197,16 @@ impl Coverage {
             }
         }
         Standings { begin, gateways }
+    }
+
+    pub(super) fn last_reports(&self) -> BTreeMap<GatewayName, LastReport> {
+        let mut last: BTreeMap<GatewayName, LastReport> = BTreeMap::new();
+        for stretch in self.vms.values() {
+            let of = last.entry(stretch.gateway.clone()).or_default();
+            of.vms += 1;
+            of.until = of.until.max(stretch.until);
+        }
+        last
     }
 
     pub(super) fn forget(&mut self, now: UnixNanos) {

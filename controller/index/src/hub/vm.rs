@@ -122,6 +122,13 @@ impl Vm {
         self.changed.get_or_insert(now);
     }
 
+    /// Entries, and the policy, that it was not told, or did not confirm.
+    pub(super) fn behind(&self) -> usize {
+        let told = self.unconfirmed.as_ref();
+        let unconfirmed = told.map_or(0, |t| t.keys.len() + usize::from(t.policy));
+        self.due.len() + usize::from(self.policy_due) + unconfirmed
+    }
+
     /// When it may be told what is due; `None` if nothing is.
     pub(super) fn speaks_at(&self) -> Option<Moment> {
         if self.due.is_empty() && !self.policy_due {

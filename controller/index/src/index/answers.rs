@@ -9,14 +9,14 @@ use gaugeway_wire::{Fingerprint, GatewayName, Label, Target, TargetKind, limits,
 
 use super::{Index, name_ref};
 use crate::{
-    backend::{Backend, Backends},
+    backend::{Backend, BackendPort, Backends},
     changes::Subject,
     history::Memory,
     key::{Key, RuleKey, ServiceKey, SocketKey},
     moment::Moment,
     name::{NameRef, ObjectName},
     policy::{RecordingPolicy, Rule},
-    routes::{PortSpec, Standing, Use},
+    routes::{PortSpec, Standing},
 };
 
 /// Whose a key is, for one gateway.
@@ -196,7 +196,11 @@ impl Index {
     }
 
     /// Who owns an address now, and who did before the last change.
-    fn owners(&self, key: &SocketKey, now: Moment) -> (Backends, Option<(Moment, &[Backend])>) {
+    pub(super) fn owners(
+        &self,
+        key: &SocketKey,
+        now: Moment,
+    ) -> (Backends, Option<(Moment, &[Backend])>) {
         let owners = self.tables.backends(key);
         match self.history.memory(key, now) {
             Memory::Before(since, former) => (owners, Some((since, former))),
@@ -279,7 +283,11 @@ impl Index {
         match self.standing(gateway, backend) {
             Standing::Never => None,
             Standing::Departed => Some(Rank::Departed),
-            Standing::Reached(uses) if uses.iter().any(|u| leads_to(u, backend)) => {
+            Standing::Reached(uses)
+                if uses
+                    .iter()
+                    .any(|u| leads_to(u.port.as_ref(), &backend.port)) =>
+            {
                 Some(Rank::Port)
             }
             Standing::Reached(_) => Some(Rank::Service),
@@ -325,11 +333,11 @@ impl Index {
 }
 
 /// Whether a route's backend is this port of the Service; without a port it is every one.
-fn leads_to(used: &Use, backend: &Backend) -> bool {
-    match &used.port {
+pub(super) fn leads_to(named: Option<&PortSpec>, port: &BackendPort) -> bool {
+    match named {
         None => true,
-        Some(PortSpec::Number(number)) => backend.port.number == Some(*number),
-        Some(PortSpec::Name(name)) => backend.port.name.as_ref() == Some(name),
+        Some(PortSpec::Number(number)) => port.number == Some(*number),
+        Some(PortSpec::Name(name)) => port.name.as_ref() == Some(name),
     }
 }
 

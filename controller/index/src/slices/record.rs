@@ -39,6 +39,38 @@ pub(crate) struct Endpoint {
     pub(crate) pod: Option<Text>,
     pub(crate) node: Option<Text>,
     pub(crate) zone: Option<Text>,
+    /// Last, so that it decides no order but that of twins.
+    pub(crate) state: EndpointState,
+}
+
+/// Whether an endpoint takes new connections. It decides nothing here: whoever serves is attributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndpointState {
+    /// It does.
+    Ready,
+    /// It does not (yet).
+    NotReady,
+    /// It ends; requests under way may still be answered.
+    Terminating,
+}
+
+impl Endpoint {
+    /// All that matters to attribution.
+    fn owner(&self) -> impl Ord {
+        (&self.key, self.port, &self.pod, &self.node, &self.zone)
+    }
+}
+
+impl EndpointState {
+    /// An unknown condition counts as ready, as the API's conventions have it.
+    fn of(conditions: Option<&discovery::EndpointConditions>) -> Self {
+        let is = |of: fn(&discovery::EndpointConditions) -> Option<bool>| conditions.and_then(of);
+        match (is(|c| c.terminating), is(|c| c.ready)) {
+            (Some(true), _) => Self::Terminating,
+            (_, Some(false)) => Self::NotReady,
+            _ => Self::Ready,
+        }
+    }
 }
 
 /// Why an EndpointSlice could not be used wholly.
@@ -122,16 +154,16 @@ impl SliceRecord {
     }
 }
 
-/// Keys of the symmetric difference of two sorted lists.
+/// Keys of the symmetric difference of two sorted lists. An endpoint's state makes none.
 fn differing_keys(mut a: &[Endpoint], mut b: &[Endpoint]) -> Vec<SocketKey> {
     let mut keys = Vec::new();
     loop {
         let first = match (a.split_first(), b.split_first()) {
-            (Some((x, rest_a)), Some((y, rest_b))) if x == y => {
+            (Some((x, rest_a)), Some((y, rest_b))) if x.owner() == y.owner() => {
                 (a, b) = (rest_a, rest_b);
                 continue;
             }
-            (Some((x, rest)), y) if y.is_none_or(|(y, _)| x < y) => {
+            (Some((x, rest)), y) if y.is_none_or(|(y, _)| x.owner() < y.owner()) => {
                 a = rest;
                 x
             }
@@ -192,6 +224,7 @@ impl Gathered {
             pod: texts.some(here.and_then(|t| t.name.as_deref())),
             node: texts.some(endpoint.node_name.as_deref()),
             zone: texts.some(endpoint.zone.as_deref()),
+            state: EndpointState::of(endpoint.conditions.as_ref()),
         };
         for address in &endpoint.addresses {
             match address.parse() {

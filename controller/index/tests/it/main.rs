@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod attribution;
+mod explain;
 mod hub;
 mod laws;
 mod moves;

@@ -26,6 +26,7 @@ fn labelled(key: &str, value: &str) -> ServiceSelector {
 fn rule(services: ServiceSelector, dimensions: Dimensions) -> Rule {
     let object_labels = ObjectLabels::try_new::<&str>(&[]).unwrap().into();
     Rule {
+        origin: "shop/policy".to_owned(),
         services,
         shown: Shown {
             dimensions,

@@ -3,7 +3,10 @@
 use schemars::{Schema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::live::answer::{GatewayList, ServiceDetail, ServiceList};
+use crate::{
+    explain::Explanation,
+    live::answer::{GatewayList, ServiceDetail, ServiceList},
+};
 
 /// The description of the JSON API, OpenAPI 3.0.
 ///
@@ -14,6 +17,7 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     let services = schemas.subschema_for::<ServiceList>();
     let service = schemas.subschema_for::<ServiceDetail>();
     let gateways = schemas.subschema_for::<GatewayList>();
+    let explanation = schemas.subschema_for::<Explanation>();
     let window = json!({
         "name": "window", "in": "query", "description": "How far back.",
         "schema": {"type": "string", "enum": ["15s", "30s", "60s", "5m"], "default": "60s"},
@@ -24,6 +28,19 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     });
     let segment = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
     let one = [segment("namespace"), segment("name"), window.clone()];
+    let kinds = json!({
+        "name": "kind", "in": "path", "required": true,
+        "schema": {"type": "string", "enum": [
+            "service", "pod", "deployment", "statefulset", "daemonset", "replicaset", "job", "gateway",
+        ]},
+    });
+    let object = [kinds, segment("namespace"), segment("name")];
+    let gateway = json!({
+        "name": "gateway", "in": "query", "description": "Only as this gateway sees it: NAMESPACE/NAME.",
+        "schema": {"type": "string"},
+    });
+    let address = [segment("address"), gateway];
+    let why = "Why something is or is not measured.";
     let description = json!({
         "openapi": "3.0.3",
         "info": {
@@ -36,6 +53,9 @@ pub fn openapi() -> Result<String, serde_json::Error> {
             "/api/v1/services": get("Services that a gateway routes to.", &[namespace, window.clone()], &services),
             "/api/v1/services/{namespace}/{name}": get("One Service with its Pods and gateways.", &one, &service),
             "/api/v1/gateways": get("Gateways that report.", &[window], &gateways),
+            "/api/v1/explain/{kind}/{namespace}/{name}": get(why, &object, &explanation),
+            "/api/v1/explain/ingressclass/{name}": get(why, &[segment("name")], &explanation),
+            "/api/v1/explain/address/{address}": get(why, &address, &explanation),
         },
         "components": {"schemas": schemas.take_definitions(true)},
     });

@@ -13,7 +13,10 @@ use crate::{
 pub(super) fn of(backend: &Backend, standing: Standing<'_>, routes: &Routes) -> Vec<String> {
     let mut hints = of_service(backend);
     if let Standing::Reached(uses) = standing {
-        for used in uses.iter().filter(|u| leads_to(u, backend)) {
+        for used in uses
+            .iter()
+            .filter(|u| leads_to(u.port.as_ref(), &backend.port))
+        {
             add(&mut hints, of_rule(used, routes));
         }
     }
