@@ -1,7 +1,7 @@
 //! The election of a leader among replicas, by a `coordination.k8s.io/v1` Lease.
 //!
-//! A loop of our own: what decides is a pure machine with properties of its own ([`machine`]); what talks to the API
-//! server only does what it says ([`elector`]). The protocol is that of Kubernetes's own components, so `kubectl get
+//! A loop of our own: what decides is a pure machine with properties of its own (`machine`); what talks to the API
+//! server only does what it says (`elector`). The protocol is that of Kubernetes's own components, so `kubectl get
 //! lease` shows what one is used to.
 
 mod elector;

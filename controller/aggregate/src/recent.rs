@@ -3,7 +3,7 @@
 //! **Invariants**
 //! - Bounded by [`RECENT_OBJECTS`] and [`RECENT_BYTES`]; what does not fit is counted by the caller and makes the windows
 //!   that it belongs to incomplete, so that nobody reads too low a sum.
-//! - Adding looks nothing up: each target knows its objects ([`Subjects`]), which say whether they are still the same.
+//! - Adding looks nothing up: each target knows its objects (`Subjects`), which say whether they are still the same.
 //! - Where the clock goes back by more than a slot, everything begins anew, as after a restart: then nobody covers a window
 //!   until the gateways have reported for as long.
 //! - A Pod's requests count for its workload at one place only: at the workload where targets do not tell Pods, else at

@@ -5,7 +5,7 @@
 //! - The filter fails open, whatever the gateway: a gateway that cannot have it serves without it.
 //! - No Service is ever touched: a `konghq.com/*` annotation on one takes routes with several backends down.
 //! - The module is named by its SHA-256, in its address and beside it.
-//! - What is not known for sure changes nothing ([`Plan::hold`]).
+//! - What is not known for sure changes nothing (`Plan::hold`).
 
 mod envoy_gateway;
 mod feedback;
