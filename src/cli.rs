@@ -3,6 +3,7 @@
 mod api;
 mod controller;
 mod crds;
+mod detach;
 mod docs;
 mod explain;
 mod filter;
@@ -55,6 +56,7 @@ enum Command {
     Filter(filter::FilterArgs),
     Render(Box<render::RenderArgs>),
     Explain(explain::ExplainArgs),
+    Detach(detach::DetachArgs),
     Token(token::TokenArgs),
     Crds(crds::CrdsArgs),
     Demo(demo::DemoArgs),
@@ -73,6 +75,7 @@ impl Cli {
             Command::Filter(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Detach(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Crds(args) => args.run(),
             Command::Demo(args) => runtime()?.block_on(demo::run(args)),

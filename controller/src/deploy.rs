@@ -45,7 +45,7 @@ use crate::{
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What this version writes. Kong's plugins are planned, and not applied yet.
-const DEPLOYED: [ManifestKind; 5] = [
+pub(crate) const DEPLOYED: [ManifestKind; 5] = [
     ManifestKind::ReferenceGrant,
     ManifestKind::HttpRoute,
     ManifestKind::EnvoyPatchPolicy,

@@ -21,6 +21,7 @@ pub mod auth;
 pub mod config;
 mod crds;
 mod deploy;
+pub mod detach;
 pub mod explain;
 mod forward;
 mod http;

@@ -37,7 +37,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// What carries our labels. A kind that is not served has none.
-    pub(super) async fn ours(&self, kind: ManifestKind) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn ours(&self, kind: ManifestKind) -> Result<Vec<Value>, Failure> {
         let labels = format!("{MANAGED_BY}={MANAGER},{INSTANCE}={}", self.own_namespace);
         let params = ListParams::default().labels(&labels);
         let resource = resource(kind.group(), kind.version(), kind.as_str(), kind.plural());

@@ -25,6 +25,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::info;
 
 pub(crate) use self::{
+    client::connect,
     failure::Failure,
     keep::{Kept, Store},
 };
@@ -89,7 +90,7 @@ pub(crate) async fn start(
     recorders: Recorders,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<KubernetesSource> {
-    let client = client::connect(cluster).await?;
+    let client = connect(cluster).await?;
     let origin = format!("the cluster at {}", client.address);
     info!(
         cluster = client.address,
@@ -134,7 +135,7 @@ pub(crate) async fn start(
 /// # Errors
 /// When the configuration that says where the cluster is cannot be used.
 pub(crate) async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
-    Ok(client::connect(cluster).await?.client)
+    Ok(connect(cluster).await?.client)
 }
 
 impl KubernetesSource {

@@ -1,10 +1,13 @@
 //! The controller puts the filter into gateways, and takes it out again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::ensure;
 use gaugeway_apiserver::{Effect, Fault, Verb};
-use gaugeway_controller::config::{Deploying, Installation, ServicePort, Source};
+use gaugeway_controller::{
+    config::{self, Deploying, Installation, ServicePort, Source},
+    detach::{Left, detach_all},
+};
 use gaugeway_rig::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
@@ -191,6 +194,47 @@ async fn an_envoy_gateway_is_cleaned_up_before_its_policy_goes() {
         for kind in ["EnvoyExtensionPolicy", "HTTPRoute"] {
             until_gone(&cluster, kind).await;
         }
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// What `gaugeway detach --all` does. Without a controller it says what is left, and does not wait for ever.
+#[tokio::test]
+async fn everything_is_taken_out_before_an_uninstall() {
+    story(async |cluster| {
+        gateway_of(&cluster, ENVOY_GATEWAY).await;
+        cluster
+            .define_kind(
+                "gateway.envoyproxy.io",
+                "v1alpha1",
+                "EnvoyExtensionPolicy",
+                "envoyextensionpolicies",
+            )
+            .await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let stage = start(&cluster).await;
+        until_there(&cluster, "EnvoyExtensionPolicy").await;
+        until_there(&cluster, "HTTPRoute").await;
+        stage.stop().await;
+        let asked = config::Cluster {
+            kubeconfig: Some(cluster.kubeconfig.clone()),
+            namespaces: vec![cluster.namespace.clone()],
+            own_namespace: Some(cluster.namespace.clone()),
+            ..config::Cluster::default()
+        };
+        let alone = detach_all(&asked, Duration::ZERO, |_| {}).await;
+        let text = alone.unwrap_err().to_string();
+        assert!(text.contains("EnvoyExtensionPolicy"), "{text}");
+        let stage = start(&cluster).await;
+        let mut told = Vec::new();
+        let done = detach_all(&asked, PATIENCE, |left| told.push(left.clone())).await;
+        assert_eq!(done.unwrap().policies, [format!("{}/p", cluster.namespace)]);
+        assert_eq!(told.last(), Some(&Left::default()));
+        for kind in ["EnvoyExtensionPolicy", "HTTPRoute"] {
+            assert_eq!(ours(&cluster, kind).await.unwrap(), None);
+        }
+        until_reason(&cluster, "Detached").await;
         stage.stop().await;
     })
     .await;

@@ -33,6 +33,8 @@ const COMMANDS: &[&[&str]] = &[
     &["filter"],
     &["render", "envoy"],
     &["render", "kong"],
+    &["explain"],
+    &["detach"],
     &["token"],
     &["crds"],
     &["demo"],
