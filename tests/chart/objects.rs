@@ -7,6 +7,7 @@ use anyhow::Result;
 use gaugeway_rig::tools::HELM;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
+    batch::v1::Job,
     core::v1::{ConfigMap, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
@@ -40,6 +41,7 @@ fn without_empty(value: &Value) -> Value {
 fn check(object: &Value) {
     match object["kind"].as_str().unwrap() {
         "StatefulSet" => assert_known::<StatefulSet>(object),
+        "Job" => assert_known::<Job>(object),
         "Service" => assert_known::<Service>(object),
         "ServiceAccount" => assert_known::<ServiceAccount>(object),
         "ConfigMap" => assert_known::<ConfigMap>(object),
@@ -195,5 +197,34 @@ fn the_controller_takes_the_command_line() -> Result<()> {
         };
         assert!(said.contains(first), "{said}");
     }
+    Ok(())
+}
+
+/// The hook before an uninstall: the command line is one, and nothing but the cluster is missing.
+#[test]
+fn an_uninstall_takes_the_filter_out_first() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    for values in ["", EVERYTHING] {
+        let objects = render(values)?;
+        let job = only(&objects, "Job");
+        assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-delete");
+        let account = &only(&objects, "ServiceAccount")["metadata"]["name"];
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(&pod["serviceAccountName"], account);
+        let arguments = pod["containers"][0]["args"].as_array().unwrap();
+        let nowhere = tempfile::tempdir()?;
+        let output = Command::new(env!("CARGO_BIN_EXE_gaugeway"))
+            .args(arguments.iter().map(|argument| argument.as_str().unwrap()))
+            .env_clear()
+            .env("HOME", nowhere.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("no cluster"), "{said}");
+    }
+    let off = render("deploy: {enabled: false}")?;
+    assert!(off.iter().all(|object| object["kind"] != "Job"));
     Ok(())
 }
