@@ -11,6 +11,8 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use gaugeway_aggregate::{Snapshot, Standing, Unknown, Window};
 use gaugeway_index::explain::{RouteUse, Selected};
 use gaugeway_wire::{GatewayName, target::names};
@@ -71,6 +73,8 @@ pub(crate) struct Explainer {
 struct Counted {
     recent: Option<Recently>,
     snapshot: Option<Snapshot>,
+    /// Policies that have as many series as they may.
+    refusing: Arc<BTreeSet<Arc<str>>>,
 }
 
 impl Explainer {
@@ -261,6 +265,7 @@ impl Explainer {
         Counted {
             recent: ledger.recent(question).await,
             snapshot: scrape.map(|scrape| scrape.snapshot),
+            refusing: ledger.refusing(),
         }
     }
 
@@ -274,6 +279,7 @@ impl Explainer {
         let Counted {
             recent: Some(recent),
             snapshot: Some(snapshot),
+            refusing,
         } = counted
         else {
             return CountsCase::default();
@@ -296,6 +302,7 @@ impl Explainer {
             series,
             requests,
             full: all >= self.max_series,
+            refusing: refusing_of(gateways, refusing),
         }
     }
 }
@@ -308,6 +315,21 @@ fn reaching(uses: &[RouteUse]) -> Vec<GatewayName> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// Of the policies that decide for a Service, those that have as many series as they may.
+fn refusing_of(gateways: &[(GatewayCase, Selected)], refusing: &BTreeSet<Arc<str>>) -> Vec<String> {
+    let deciding = gateways.iter().filter_map(|(_, selected)| match selected {
+        Selected::By(policies) => policies.first(),
+        Selected::ByDefault => None,
+    });
+    let mut found: Vec<_> = deciding
+        .filter(|p| refusing.contains(p.as_str()))
+        .cloned()
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn report(recent: &Recently, gateway: &GatewayName) -> Option<ReportCase> {

@@ -22,6 +22,7 @@ mod writer;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -111,6 +112,7 @@ impl<T: Reach + Liveness + Send + Sync> Objects for T {}
 pub struct LedgerHandle {
     queue: Queue,
     durability: Arc<Mutex<Durability>>,
+    refusing: watch::Receiver<Arc<BTreeSet<Arc<str>>>>,
     ended: watch::Receiver<()>,
 }
 
@@ -247,6 +249,12 @@ impl LedgerHandle {
     pub fn durability(&self) -> Durability {
         let durability = self.durability.lock();
         durability.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Policies that were refused a series lately because they have as many as they may; by their names, as the index
+    /// says them.
+    pub(crate) fn refusing(&self) -> Arc<BTreeSet<Arc<str>>> {
+        Arc::clone(&self.refusing.borrow())
     }
 
     /// Keeps totals in another shape from now on; histograms that are there are converted.

@@ -10,7 +10,10 @@ mod judge;
 mod news;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use gaugeway_index::RecordingPolicy;
 use gaugeway_operator::{Scene, attachments, status};
@@ -169,6 +172,17 @@ impl Keeper {
         judged
     }
 
+    /// Positions of policies that were refused a series lately.
+    fn full(&self, judged: &Judged) -> BTreeSet<usize> {
+        let ledger = self.recorders.seat.totals();
+        let refusing = ledger.map(|ledger| ledger.refusing()).unwrap_or_default();
+        let policies = judged.policies.iter().enumerate();
+        policies
+            .filter(|(_, policy)| refusing.contains(judge::origin(policy).as_str()))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
     /// Brings into force what is not yet.
     async fn enforce(&mut self, judged: &Judged) -> Result<(), MappingStopped> {
         let wanted = InForce {
@@ -224,6 +238,7 @@ impl Keeper {
             selections: &selections,
             workers: &mapping.workers(),
             deployments: &deployments,
+            full: &self.full(judged),
         };
         let now = Time(Timestamp::now());
         let valid = judged.objects.iter().enumerate().map(|(at, object)| {

@@ -103,8 +103,8 @@ pub struct LedgerMetrics {
     pub series: IntGauge,
     /// Series dropped because their target is gone.
     pub expired: IntCounter,
-    /// Requests counted in the overflow series because `--max-series` was reached.
-    pub overflow_requests: IntCounter,
+    /// Requests counted in the overflow series, by reason.
+    pub overflow_requests: IntCounterVec,
     /// Latency samples whose classic buckets were re-cut because a report's layout differs from the policy's.
     pub rebucketed: IntCounter,
     /// Length of the log since the last snapshot.
@@ -360,6 +360,12 @@ impl MappingMetrics {
 }
 
 impl LedgerMetrics {
+    /// Requests went to the overflow series. Asked with 0 it shows the reason, so that an increase is seen as one.
+    pub(crate) fn overflow(&self, reason: &str, requests: u64) {
+        let counter = self.overflow_requests.with_label_values(&[reason]);
+        counter.inc_by(requests);
+    }
+
     fn register(r: &mut Register) -> Result<Self, prometheus::Error> {
         Ok(Self {
             series: r.int_gauge(
@@ -370,9 +376,11 @@ impl LedgerMetrics {
                 "gaugeway_series_expired_total",
                 "Series dropped because their target is gone.",
             )?,
-            overflow_requests: r.int_counter(
+            overflow_requests: r.int_counter_vec(
                 "gaugeway_series_overflow_requests_total",
-                "Requests counted in the overflow series because --max-series was reached.",
+                "Requests counted in the overflow series, by reason: full (--max-series, or another table), policy (a \
+                 policy's maxSeries), unnamed (no filter said what they are about).",
+                &["reason"],
             )?,
             rebucketed: r.int_counter(
                 "gaugeway_rebucketed_samples_total",

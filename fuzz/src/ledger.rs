@@ -5,7 +5,7 @@
 
 use std::{cell::OnceCell, fs, path::Path, sync::Arc, time::Duration};
 
-use gaugeway_aggregate::{DataplaneUrls, Exposition, Liveness, Reach, Request};
+use gaugeway_aggregate::{DataplaneUrls, Exposition, Liveness, Maker, Reach, Request};
 use gaugeway_controller::{
     Telemetry,
     ledger::{self, LedgerConfig, LedgerHandle, Owner, Scraper, Shape, Tenure},
@@ -24,6 +24,10 @@ impl Reach for Anything {
 
     fn allows(&self, _: &GatewayName, _: &Target) -> bool {
         true
+    }
+
+    fn maker(&self, _: &GatewayName, _: &Target) -> Option<Maker> {
+        None
     }
 }
 

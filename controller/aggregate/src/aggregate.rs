@@ -10,7 +10,10 @@ mod apply;
 mod define;
 mod sweep;
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 pub use apply::{Applied, Refused};
 pub use define::{DefineError, Defined};
@@ -103,6 +106,11 @@ impl Aggregate {
     #[must_use]
     pub fn series_len(&self) -> usize {
         self.totals.series.len()
+    }
+
+    /// Policies that refused a series lately, if that has changed since this was asked last. Of this process's life only.
+    pub fn take_refusing(&mut self) -> Option<BTreeSet<Arc<str>>> {
+        self.totals.makers.take_news()
     }
 
     /// The totals now. Cheap: one pointer per 16 series.

@@ -2,6 +2,8 @@
 
 use gaugeway_wire::{GatewayName, Generation, Target};
 
+use crate::makers::Maker;
+
 /// Which targets a gateway may report for.
 pub trait Reach {
     /// State of what [`Reach::allows`] answers from; verdicts are kept until it changes (and for a minute at most).
@@ -11,6 +13,10 @@ pub trait Reach {
     /// Whether `gateway` routes to the Service of `target`, or did within the last 24 h. Asked only for targets of kind
     /// Kubernetes.
     fn allows(&self, gateway: &GatewayName, target: &Target) -> bool;
+
+    /// Which policy makes the series of `target` at `gateway`, and how many it may make; `None` where none does. Asked only
+    /// for a series that is not there yet.
+    fn maker(&self, gateway: &GatewayName, target: &Target) -> Option<Maker>;
 }
 
 /// Which targets still exist.

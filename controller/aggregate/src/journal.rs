@@ -4,6 +4,8 @@
 //! A record is a protobuf message. Fields are only added and their numbers never reused; a record of a kind that this
 //! version does not know is an error, since skipping it would change the totals.
 
+use std::{collections::HashMap, sync::Arc};
+
 use gaugeway_wire::{
     ClassicBounds, DecodeError, Fingerprint, GatewayName, Layout, Nanos, Report, Schema, Target,
     UnixNanos,
@@ -12,6 +14,7 @@ use prost::Message;
 
 use crate::{
     aggregate::{Aggregate, Config, Refused, Swept},
+    makers::Births,
     units::ChangeNumber,
 };
 
@@ -62,6 +65,20 @@ struct ReportRecord {
     report: Vec<u8>,
     #[prost(fixed64, repeated, tag = "2")]
     rejected: Vec<u64>,
+    #[prost(message, optional, tag = "3")]
+    births: Option<BirthsRecord>,
+}
+
+/// [`Births`]; absent when there were none to speak of.
+#[derive(Clone, PartialEq, Message)]
+struct BirthsRecord {
+    #[prost(string, repeated, tag = "1")]
+    makers: Vec<String>,
+    /// Pairs of a position and a place in `makers`.
+    #[prost(uint32, repeated, tag = "2")]
+    made: Vec<u32>,
+    #[prost(uint32, repeated, tag = "3")]
+    refused: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -70,6 +87,8 @@ struct DefinitionRecord {
     target: Vec<u8>,
     #[prost(bool, tag = "2")]
     allowed: bool,
+    #[prost(message, optional, tag = "3")]
+    births: Option<BirthsRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -109,11 +128,13 @@ pub fn report(
     gateway: &GatewayName,
     report: &[u8],
     rejected: &[Fingerprint],
+    births: &Births,
     now: UnixNanos,
 ) {
     let kind = Kind::Report(ReportRecord {
         report: report.to_vec(),
         rejected: rejected.iter().map(|fingerprint| fingerprint.0).collect(),
+        births: BirthsRecord::of(births),
     });
     put(out, gateway.as_str(), kind, now);
 }
@@ -124,11 +145,13 @@ pub fn definition(
     gateway: &GatewayName,
     target: &[u8],
     allowed: bool,
+    births: &Births,
     now: UnixNanos,
 ) {
     let kind = Kind::Definition(DefinitionRecord {
         target: target.to_vec(),
         allowed,
+        births: BirthsRecord::of(births),
     });
     put(out, gateway.as_str(), kind, now);
 }
@@ -169,11 +192,14 @@ impl Aggregate {
                 let gateway = gateway(&record.gateway)?;
                 let report = Report::decode(&of.report)?;
                 let rejected: Vec<_> = of.rejected.into_iter().map(Fingerprint).collect();
-                self.replay_report(&gateway, &report, &rejected, now)?;
+                let births = BirthsRecord::restore(of.births)?;
+                self.replay_report(&gateway, &report, &rejected, &births, now)?;
             }
             Kind::Definition(of) => {
                 let target = Target::decode(&of.target)?;
-                self.replay_definition(&gateway(&record.gateway)?, target, of.allowed, now);
+                let births = BirthsRecord::restore(of.births)?;
+                let gateway = gateway(&record.gateway)?;
+                self.replay_definition(&gateway, target, of.allowed, &births, now);
             }
             Kind::Sweep(of) => {
                 let series = of.series.iter().map(String::as_str);
@@ -200,6 +226,48 @@ fn put(out: &mut Vec<u8>, gateway: &str, kind: Kind, now: UnixNanos) {
 
 fn gateway(name: &str) -> Result<GatewayName, ReplayError> {
     GatewayName::try_new(name).map_err(|_| ReplayError::Malformed)
+}
+
+impl BirthsRecord {
+    fn of(births: &Births) -> Option<Self> {
+        if *births == Births::default() {
+            return None;
+        }
+        let mut record = Self {
+            refused: births.refused.clone(),
+            ..Self::default()
+        };
+        let mut places: HashMap<&str, u32> = HashMap::new();
+        for (at, maker) in &births.made {
+            let next = u32::try_from(places.len()).unwrap_or(u32::MAX);
+            let place = *places.entry(maker).or_insert(next);
+            if place == next {
+                record.makers.push(maker.to_string());
+            }
+            record.made.extend([*at, place]);
+        }
+        Some(record)
+    }
+
+    fn restore(record: Option<Self>) -> Result<Births, ReplayError> {
+        let record = record.unwrap_or_default();
+        let makers: Vec<Arc<str>> = record.makers.into_iter().map(Into::into).collect();
+        let (pairs, []) = record.made.as_chunks() else {
+            return Err(ReplayError::Malformed);
+        };
+        let pair = |&[at, place]: &[u32; 2]| {
+            let maker = makers.get(usize::try_from(place).ok()?)?;
+            Some((at, Arc::clone(maker)))
+        };
+        let made: Option<Vec<_>> = pairs.iter().map(pair).collect();
+        let births = Births {
+            made: made.ok_or(ReplayError::Malformed)?,
+            refused: record.refused,
+        };
+        let rising =
+            births.made.is_sorted_by(|a, b| a.0 < b.0) && births.refused.is_sorted_by(|a, b| a < b);
+        rising.then_some(births).ok_or(ReplayError::Malformed)
+    }
 }
 
 impl From<&Config> for ConfigRecord {

@@ -17,6 +17,7 @@ pub mod host;
 pub mod journal;
 mod labels;
 pub mod limits;
+mod makers;
 pub mod recent;
 mod routes;
 mod scrapers;
@@ -36,6 +37,7 @@ pub use aggregate::{Aggregate, Applied, Config, DefineError, Defined, Refused, S
 pub use counts::{ClassCount, Counts};
 pub use exposition::{DataplaneUrls, Encoding, Exposition, Family, Format, Request, View};
 pub use host::{Liveness, Reach};
+pub use makers::{Births, Maker};
 pub use recent::{Known, LastReport, Recent, Silence, Standing, Standings, Subject, Unknown};
 pub use series::{Series, SeriesKey};
 pub use snapshot::Snapshot;

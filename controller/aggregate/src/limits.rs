@@ -31,6 +31,8 @@ pub const TARGET_IDLE: Nanos = seconds(86_400);
 pub const VERDICT_AGE: Nanos = seconds(60);
 /// A scraper that came within this time takes part in deciding whether a dead series was seen.
 pub const SCRAPER_ACTIVE: Nanos = seconds(600);
+/// A policy that refused a series within this time is shown as one that does.
+pub const REFUSAL_AGE: Nanos = seconds(900);
 /// Services, Pods and workloads with windows; counts of further ones enter none.
 pub const RECENT_OBJECTS: usize = 131_072;
 /// Memory of all windows together, in bytes, beside the objects' names; counts beyond enter no window.

@@ -50,6 +50,8 @@ impl SeriesKey {
 pub struct Series {
     /// What it is about.
     pub key: Arc<SeriesKey>,
+    /// The policy that made it.
+    pub maker: Option<Arc<str>>,
     /// When it came into being, as state of the totals.
     pub born: ChangeNumber,
     /// When it came into being, as time.
@@ -68,6 +70,7 @@ impl Series {
     pub fn new(key: Arc<SeriesKey>, layout: Layout, born: ChangeNumber, now: UnixNanos) -> Self {
         Self {
             key,
+            maker: None,
             born,
             created: now,
             changed: born,

@@ -10,6 +10,7 @@ use crate::{
     aggregate::Config,
     counts::Counts,
     gateway::{Link, Named},
+    makers::{Birth, Makers},
     routes::Routes,
     series::{Series, SeriesKey},
     store::{Slot, Store},
@@ -24,6 +25,7 @@ pub(crate) struct Totals {
     /// By gateway and Service, across all else, if the configuration asks for it.
     pub(crate) services: Store,
     pub(crate) routes: Routes,
+    pub(crate) makers: Makers,
 }
 
 /// Something to add.
@@ -50,6 +52,8 @@ pub(crate) enum Placed {
     Own,
     /// A bound was reached: to the overflow series.
     Overflow,
+    /// Its policy's bound was reached: to the overflow series.
+    Refused,
 }
 
 impl Increase<'_> {
@@ -62,7 +66,8 @@ impl Increase<'_> {
 }
 
 impl Totals {
-    /// Adds to the series of a target and route, or to the overflow series.
+    /// Adds to the series of a target and route, or to the overflow series. `birth` is asked about a series that is not
+    /// there and could be.
     pub(crate) fn add(
         &mut self,
         at: Moment<'_>,
@@ -70,17 +75,30 @@ impl Totals {
         named: &mut Named,
         route: &str,
         increase: Increase<'_>,
+        birth: impl FnOnce(&Target, &mut Makers) -> Birth,
     ) -> Placed {
         if at.config.by_service && named.target.kind() == TargetKind::Kubernetes {
             self.add_to_service(at, gateway, named, increase);
         }
-        match self.resolve(at, named, route) {
-            Some(slot) => {
+        match self.resolve(at, named, route, birth) {
+            Ok(slot) => {
                 add_at(&mut self.series, slot, at, increase);
                 Placed::Own
             }
-            None => self.add_overflow(at, increase),
+            Err(placed) => {
+                self.add_overflow(at, increase);
+                placed
+            }
         }
+    }
+
+    /// Drops a series; false if there is none.
+    pub(crate) fn drop_series(&mut self, text: &str) -> bool {
+        let dropped = self.series.remove(text);
+        if let Some(maker) = dropped.as_ref().and_then(|series| series.maker.as_ref()) {
+            self.makers.remove(maker);
+        }
+        dropped.is_some()
     }
 
     /// Adds to the overflow series.
@@ -91,23 +109,52 @@ impl Totals {
         Placed::Overflow
     }
 
-    fn resolve(&mut self, at: Moment<'_>, named: &mut Named, route: &str) -> Option<Slot> {
+    fn resolve(
+        &mut self,
+        at: Moment<'_>,
+        named: &mut Named,
+        route: &str,
+        birth: impl FnOnce(&Target, &mut Makers) -> Birth,
+    ) -> Result<Slot, Placed> {
         let linked = named.routes.iter().find(|link| link.key.route() == route);
         if let Some(link) = linked
             && self.series.holds(link.slot, &link.key)
         {
-            return Some(link.slot);
+            return Ok(link.slot);
         }
         let route = self.routes.intern(route);
         let key = SeriesKey::new(Arc::clone(&named.target), route);
-        let link = find_or_insert(&mut self.series, key, at, at.config.max_series)?;
+        let link = match find(&self.series, &key) {
+            Some(link) => link,
+            None => self.bear(at, key, birth)?,
+        };
         let slot = link.slot;
         let series = &self.series;
         named
             .routes
             .retain(|old| old.slot != slot && series.holds(old.slot, &old.key));
         named.routes.push(link);
-        Some(slot)
+        Ok(slot)
+    }
+
+    /// Makes a series that is not there.
+    fn bear(
+        &mut self,
+        at: Moment<'_>,
+        key: SeriesKey,
+        birth: impl FnOnce(&Target, &mut Makers) -> Birth,
+    ) -> Result<Link, Placed> {
+        if self.series.len() >= at.config.max_series {
+            return Err(Placed::Overflow);
+        }
+        let Birth::Made(maker) = birth(key.target(), &mut self.makers) else {
+            return Err(Placed::Refused);
+        };
+        let link = insert(&mut self.series, key, at, maker.clone()).ok_or(Placed::Overflow)?;
+        if let Some(maker) = maker {
+            self.makers.add(&maker);
+        }
+        Ok(link)
     }
 
     /// The overflow series stands beside the cap.
@@ -152,17 +199,33 @@ fn add_at(store: &mut Store, slot: Slot, at: Moment<'_>, increase: Increase<'_>)
     }
 }
 
+fn find(store: &Store, key: &SeriesKey) -> Option<Link> {
+    let slot = store.slot(key.text())?;
+    let key = Arc::clone(&store.get(slot)?.key);
+    Some(Link { key, slot })
+}
+
+/// For series that no policy makes.
 fn find_or_insert(store: &mut Store, key: SeriesKey, at: Moment<'_>, max: usize) -> Option<Link> {
-    if let Some(slot) = store.slot(key.text()) {
-        let key = Arc::clone(&store.get(slot)?.key);
-        return Some(Link { key, slot });
+    match find(store, &key) {
+        Some(link) => Some(link),
+        None if store.len() >= max => None,
+        None => insert(store, key, at, None),
     }
-    if store.len() >= max {
-        return None;
-    }
+}
+
+fn insert(
+    store: &mut Store,
+    key: SeriesKey,
+    at: Moment<'_>,
+    maker: Option<Arc<str>>,
+) -> Option<Link> {
     let key = Arc::new(key);
     let layout = at.config.layout.clone();
-    let series = Series::new(Arc::clone(&key), layout, at.change, at.now);
+    let series = Series {
+        maker,
+        ..Series::new(Arc::clone(&key), layout, at.change, at.now)
+    };
     let slot = store.insert(series)?;
     Some(Link { key, slot })
 }

@@ -178,7 +178,7 @@ impl Default for Services {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// What says so, for people.
-    pub origin: String,
+    pub origin: Arc<str>,
     /// Which.
     pub services: ServiceSelector,
     /// What is shown.
@@ -194,6 +194,8 @@ pub struct Terms {
     pub when_idle: WhenIdle,
     /// Whether `kong_upstream_latency_ms` is shown; `None` leaves the default.
     pub kong_compatible: Option<bool>,
+    /// Series that its rule makes at most, over all gateways; `None` leaves it without a bound of its own.
+    pub max_series: Option<usize>,
 }
 
 /// The latency of an object that is known to have had no requests.
@@ -271,20 +273,22 @@ impl RecordingPolicy {
     pub(crate) fn shown(&self, service: &ObjectName, labels: Option<&LabelSet>) -> Option<&Shown> {
         match &self.services {
             Services::Every(shown) => Some(shown),
-            Services::First(rules) => {
-                let rule = rules.iter().find(|r| r.services.selects(service, labels));
-                rule.map(|r| &r.shown)
-            }
+            Services::First(_) => self.rule(service, labels).map(|rule| &rule.shown),
         }
     }
 
     /// What else holds for a Service; the default where it is not recorded.
     pub(crate) fn terms(&self, service: &ObjectName, labels: Option<&LabelSet>) -> Terms {
-        let rule = match &self.services {
+        let rule = self.rule(service, labels);
+        rule.map(|rule| rule.terms.clone()).unwrap_or_default()
+    }
+
+    /// What decides for a Service, where that is a rule.
+    pub(crate) fn rule(&self, service: &ObjectName, labels: Option<&LabelSet>) -> Option<&Rule> {
+        match &self.services {
             Services::Every(_) => None,
             Services::First(rules) => rules.iter().find(|r| r.services.selects(service, labels)),
-        };
-        rule.map(|rule| rule.terms.clone()).unwrap_or_default()
+        }
     }
 
     /// Whether it can make a target of that Service with these labels.

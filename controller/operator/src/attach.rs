@@ -29,6 +29,8 @@ pub struct Scene<'a> {
     pub workers: &'a BTreeMap<GatewayName, usize>,
     /// How each gateway came to its filter.
     pub deployments: &'a BTreeMap<GatewayName, Deployment>,
+    /// Positions of policies that were refused a series lately, because they have as many as they may.
+    pub full: &'a BTreeSet<usize>,
 }
 
 /// What becomes of one policy, per target.
@@ -49,6 +51,7 @@ fn attachment(scene: &Scene<'_>, at: usize, target: &Target) -> Attachment {
         older: None,
         settings_of: None,
         bounds_refused: scene.refused.contains(&at),
+        series_refused: scene.full.contains(&at),
         workers: 0,
         deployment: Deployment::Unmanaged,
     };

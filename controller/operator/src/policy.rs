@@ -17,6 +17,8 @@ const MAX_TARGETS: usize = 16;
 const MAX_NAMES: usize = 256;
 /// Labels in one selector, and labels shown, at most (the CRD's bound).
 const MAX_LABELS: usize = 16;
+/// Series of one policy, at most (the CRD's bound).
+const MAX_SERIES: usize = 1_000_000;
 
 /// Names a policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +56,8 @@ pub struct Policy {
     pub when_idle: WhenIdle,
     /// Whether `kong_upstream_latency_ms` is shown for its Services; `None` leaves the default.
     pub kong_compatible: Option<bool>,
+    /// Series that it makes at most; no bound of its own if `None`.
+    pub max_series: Option<usize>,
     /// What holds for a whole gateway.
     pub settings: Settings,
 }
@@ -111,6 +115,7 @@ impl Policy {
             object_labels: spec.labels.clone(),
             when_idle: spec.when_idle,
             kong_compatible: spec.kong_compatible,
+            max_series: spec.max_series.and_then(|n| max_series(n, &mut problems)),
             settings: settings(spec, &mut problems),
             id,
         };
@@ -215,6 +220,15 @@ fn settings(spec: &LatencyPolicySpec, problems: &mut Problems) -> Settings {
             assume_wasm: false,
         },
     }
+}
+
+fn max_series(number: u32, problems: &mut Problems) -> Option<usize> {
+    let legal = |n: &usize| (1..=MAX_SERIES).contains(n);
+    let max = usize::try_from(number).ok().filter(legal);
+    if max.is_none() {
+        problems.say(format!("maxSeries is {number}; it is 1 to {MAX_SERIES}"));
+    }
+    max
 }
 
 fn interval(text: &str, problems: &mut Problems) -> Option<Nanos> {

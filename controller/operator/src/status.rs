@@ -7,7 +7,7 @@
 //! | | `TargetNotFound` | there is no such Gateway or IngressClass |
 //! | | `Conflicted` | older policies have every Service that it selects |
 //! | `Programmed` | `Programmed` | its Services are measured |
-//! | | `PartiallyProgrammed` | some are: older policies, or bounds, have taken the rest; the message says which |
+//! | | `PartiallyProgrammed` | some are: older policies, or bounds (`maxSeries` is one), have taken the rest; the message says which |
 //! | | `Overridden` | none is: older policies have them all |
 //! | | `NoServices` | no Service that the gateway's routes reach is selected |
 //! | | `NoWorkers` | no filter of this gateway has reported: it is not there, or cannot reach the controller |
@@ -61,6 +61,8 @@ pub struct Attachment {
     pub settings_of: Option<PolicyId>,
     /// Its bounds of classic buckets found no room.
     pub bounds_refused: bool,
+    /// It has as many series as it may, and more were needed lately.
+    pub series_refused: bool,
     /// Worker VMs that report.
     pub workers: usize,
     /// How the gateway came to its filter.
@@ -303,6 +305,13 @@ fn reductions(at: &Attachment) -> Vec<String> {
     }
     if at.bounds_refused {
         texts.push("histogram.classicBuckets is not in force: all policies together have more than 64 bounds".to_owned());
+    }
+    if at.series_refused {
+        texts.push(
+            "maxSeries is reached: requests that would need a further series are counted in the series overflow; raise it, \
+             or show fewer dimensions"
+                .to_owned(),
+        );
     }
     if let Deployment::Deployed { partly, .. } = &at.deployment {
         texts.extend(partly.iter().cloned());

@@ -55,6 +55,8 @@ pub(super) struct CountsCase {
     pub(super) requests: u64,
     /// No further series can be made.
     pub(super) full: bool,
+    /// Policies that decide for it and have as many series as they may.
+    pub(super) refusing: Vec<String>,
 }
 
 /// A Pod or a workload.

@@ -261,11 +261,27 @@ fn counts(case: &ServiceCase, unbroken: bool) -> Option<Step> {
             "raise --max-series, or record fewer dimensions (route and pod multiply)",
         ));
     }
-    let series = format!(
+    let raise = "raise its maxSeries, or show fewer dimensions (route and pod multiply)";
+    let refusing = counts.refusing.join(" and ");
+    if !refusing.is_empty() && counts.series == 0 {
+        return Some(Step::broken(
+            "counts",
+            format!(
+                "{refusing} has as many series as its maxSeries allows: its requests are counted in one overflow series"
+            ),
+            raise,
+        ));
+    }
+    let mut series = format!(
         "{}, {} in all",
         plural(counts.series, "series", "series"),
         plural_u64(counts.requests, "request", "requests")
     );
+    if !refusing.is_empty() {
+        series += &format!(
+            "; {refusing} has reached its maxSeries, the rest is in one overflow series: {raise}"
+        );
+    }
     Some(match &counts.minute {
         Some(Ok(count)) => Step::ok(
             "counts",

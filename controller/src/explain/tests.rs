@@ -99,6 +99,7 @@ fn cart() -> ServiceCase {
             series: 3,
             requests: 99_000,
             full: false,
+            refusing: Vec::new(),
         },
     }
 }
@@ -312,6 +313,23 @@ fn a_full_ledger_breaks_what_has_no_series_yet() {
     assert_eq!(full(3).verdict, Verdict::Measured);
     assert_eq!(full(0).verdict, Verdict::NotMeasured);
     assert!(full(0).advice.unwrap().contains("--max-series"));
+}
+
+#[test]
+fn a_policy_that_may_make_no_more_series_is_named() {
+    let refusing = |series| {
+        changed(move |c| {
+            c.counts.refusing = vec!["LatencyPolicy shop/all".to_owned()];
+            c.counts.series = series;
+        })
+    };
+    let some = refusing(3);
+    assert_eq!(some.verdict, Verdict::Measured);
+    assert!(some.to_string().contains("has reached its maxSeries"));
+    let none = refusing(0);
+    assert_eq!(none.verdict, Verdict::NotMeasured);
+    assert!(none.summary.contains("LatencyPolicy shop/all"), "{none}");
+    assert!(none.advice.unwrap().contains("maxSeries"));
 }
 
 #[test]

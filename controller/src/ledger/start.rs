@@ -46,14 +46,23 @@ pub(super) fn start_on(
     telemetry.ledger.started.set(created.as_secs_f64());
     let (queue, commands) = Queue::new();
     let durability = Arc::new(Mutex::new(Durability::MemoryOnly));
+    let (refusing_told, refusing) = watch::channel(Arc::default());
     // Dropped with the thread, however it ends.
     let (alive, ended) = watch::channel(());
     let handle = LedgerHandle {
         queue,
         durability: Arc::clone(&durability),
+        refusing,
         ended,
     };
-    let writer = Writer::new(ledger, config, objects, telemetry, durability);
+    let writer = Writer::new(
+        ledger,
+        config,
+        objects,
+        telemetry,
+        durability,
+        refusing_told,
+    );
     std::thread::Builder::new()
         .name("ledger".into())
         .spawn(move || {

@@ -6,6 +6,7 @@
 //! refused for that comes again, and is then known by its sequence, or counts in the ledger of another.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError},
@@ -20,7 +21,7 @@ use gaugeway_aggregate::{
 use gaugeway_wire::{
     GatewayName, LedgerEpoch, Report, ReportCall, Seq, TargetDefinition, UnixNanos,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     Durability, LedgerConfig, NOT_SYNCED, Objects, ReportError, ReportOutcome, Scrape, Scraper,
@@ -81,6 +82,8 @@ pub(super) struct Writer {
     objects: Arc<dyn Objects>,
     telemetry: Arc<Telemetry>,
     durability: Arc<Mutex<Durability>>,
+    /// Policies that were refused a series lately.
+    refusing: watch::Sender<Arc<BTreeSet<Arc<str>>>>,
     kong: DataplaneUrls,
     clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
     tenure: Tenure,
@@ -109,15 +112,17 @@ impl Writer {
         objects: Arc<dyn Objects>,
         telemetry: Arc<Telemetry>,
         durability: Arc<Mutex<Durability>>,
+        refusing: watch::Sender<Arc<BTreeSet<Arc<str>>>>,
     ) -> Self {
         ledger.aggregate.keep_recent();
-        let writer = Self {
+        let mut writer = Self {
             aggregate: ledger.aggregate,
             epoch: ledger.epoch,
             durable: ledger.durable,
             objects,
             telemetry,
             durability,
+            refusing,
             kong: config.kong,
             clock: config.clock,
             tenure: config.tenure,
@@ -269,6 +274,7 @@ impl Writer {
                     gateway,
                     call.report,
                     &applied.rejected,
+                    &applied.births,
                     now,
                 );
                 self.frame();
@@ -289,15 +295,22 @@ impl Writer {
         let of = self.telemetry.gateways.get(gateway);
         match self.aggregate.define(gateway, definition, &*objects, now) {
             Ok(defined) if defined.fresh => {
-                let target = definition.target;
-                journal::definition(&mut self.record, gateway, target, defined.allowed, now);
+                journal::definition(
+                    &mut self.record,
+                    gateway,
+                    definition.target,
+                    defined.allowed,
+                    &defined.births,
+                    now,
+                );
                 self.frame();
                 // Without counts that waited, the report that brings some is what counts here.
                 if !defined.allowed && defined.requests > 0 {
                     of.rejected_series.inc();
                 }
-                let overflow = &self.telemetry.ledger.overflow_requests;
-                overflow.inc_by(defined.overflow_requests);
+                let ledger = &self.telemetry.ledger;
+                ledger.overflow("full", defined.overflow_requests);
+                ledger.overflow("policy", defined.refused_requests);
             }
             Ok(_) | Err(DefineError::NotSynced) => {}
             Err(error) => {
@@ -322,7 +335,8 @@ impl Writer {
             of.event(event, increase);
         }
         let ledger = &self.telemetry.ledger;
-        ledger.overflow_requests.inc_by(applied.overflow_requests);
+        ledger.overflow("full", applied.overflow_requests);
+        ledger.overflow("policy", applied.refused_requests);
         ledger.rebucketed.inc_by(applied.rebucketed_samples);
         ledger.left_out.inc_by(applied.left_out);
         if let Some(unfit) = applied.unfit {
@@ -368,7 +382,7 @@ impl Writer {
         }
         let ledger = &self.telemetry.ledger;
         ledger.expired.inc_by(swept.series.len() as u64);
-        ledger.overflow_requests.inc_by(swept.overflow_requests);
+        ledger.overflow("unnamed", swept.overflow_requests);
     }
 
     fn show_worker_vms(&self, now: UnixNanos) {
@@ -447,7 +461,10 @@ impl Writer {
         snapshots.with_label_values(&[result]).inc();
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if let Some(refusing) = self.aggregate.take_refusing() {
+            self.refusing.send_replace(Arc::new(refusing));
+        }
         let ledger = &self.telemetry.ledger;
         ledger.series.set(gauge(self.aggregate.series_len() as u64));
         let bytes = self.aggregate.recent().map_or(0, Recent::bytes);

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use gaugeway_aggregate::Maker;
 use gaugeway_index::{
     Index, Kind, Matches, Moment, Observed, ObservedPod, ObservedWorkload, Rule, Selection,
 };
@@ -154,6 +155,15 @@ impl gaugeway_aggregate::Reach for Objects {
 
     fn allows(&self, gateway: &GatewayName, target: &Target) -> bool {
         self.may_report(gateway, target)
+    }
+
+    fn maker(&self, gateway: &GatewayName, target: &Target) -> Option<Maker> {
+        let index = self.index();
+        let rule = index.rule_of(gateway, target)?;
+        Some(Maker {
+            name: Arc::clone(&rule.origin),
+            max_series: rule.terms.max_series,
+        })
     }
 }
 

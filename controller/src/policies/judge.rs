@@ -87,7 +87,7 @@ pub(super) fn judge(
             .iter()
             .find(|t| t.gateway().as_ref() == Some(gateway))?;
         Some(Rule {
-            origin: format!("LatencyPolicy {}", policy.id),
+            origin: origin(policy).into(),
             services: ServiceSelector {
                 namespace: known.confined(policy, target),
                 names: policy.names.clone(),
@@ -167,6 +167,11 @@ fn checked(object: &LatencyPolicy) -> Result<(Policy, Shown), Invalid> {
     Ok((policy, shown))
 }
 
+/// What a policy is called by those who ask why something is measured, or not.
+pub(super) fn origin(policy: &Policy) -> String {
+    format!("LatencyPolicy {}", policy.id)
+}
+
 fn terms(policy: &Policy) -> Terms {
     Terms {
         when_idle: match policy.when_idle {
@@ -174,6 +179,7 @@ fn terms(policy: &Policy) -> Terms {
             crd::WhenIdle::Absent => WhenIdle::Absent,
         },
         kong_compatible: policy.kong_compatible,
+        max_series: policy.max_series,
     }
 }
 

@@ -161,6 +161,45 @@ async fn kongs_metric_is_shown_of_services_whose_policy_wants_it() {
 }
 
 #[tokio::test]
+async fn a_policys_bound_on_series_is_kept_and_said() {
+    story(async |cluster| {
+        shop(&cluster).await;
+        let ns = cluster.namespace.clone();
+        let edge = format!("{ns}/edge");
+        let bounded = json!({"dimensions": [], "maxSeries": 1});
+        cluster.apply(&policy("p", "edge", &bounded)).await;
+        let stage = Stage::start(&cluster.kubeconfig).await;
+        stage
+            .until_owners(&edge, "10.0.0.1:8080", &[&format!("{ns} cart")])
+            .await;
+        for service in ["cart", "pay"] {
+            stage.report(&edge, &ns, service).await.unwrap();
+        }
+        let counted = async |service: &str| {
+            let labels = [("kubernetes_service", service)];
+            let name = "gaugeway_upstream_requests_total";
+            stage.metric(name, &labels).await.unwrap()
+        };
+        assert!((counted("cart").await - 1.0).abs() < 1e-9);
+        assert!(counted("pay").await.abs() < 1e-9);
+        assert!((counted("overflow").await - 1.0).abs() < 1e-9);
+        until_said(&cluster, "p", "Accepted PartiallyProgrammed").await;
+        // A higher bound lets in what comes next.
+        let more = json!({"dimensions": [], "maxSeries": 2});
+        cluster.apply(&policy("p", "edge", &more)).await;
+        until("the next one counts", PATIENCE, || async {
+            stage.report(&edge, &ns, "pay").await?;
+            ensure!(counted("pay").await > 0.0);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        stage.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_comes_later_is_found() {
     story(async |cluster| {
         shop(&cluster).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gaugeway_aggregate::{Aggregate, Config, Liveness, Reach};
+use gaugeway_aggregate::{Aggregate, Config, Liveness, Maker, Reach};
 use gaugeway_wire::{
     CodeClass, GatewayName, Generation, Histogram, Label, Layout, Nanos, Outcome, Policy,
     RequestClass, Seq, Target, TargetDefinition, TargetKind, UnixNanos, VmId,
@@ -22,6 +22,10 @@ impl Reach for All {
 
     fn allows(&self, _: &GatewayName, _: &Target) -> bool {
         true
+    }
+
+    fn maker(&self, _: &GatewayName, _: &Target) -> Option<Maker> {
+        None
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::hash_map::Entry as Place, sync::Arc};
 
 use gaugeway_wire::{
-    Fingerprint, GatewayName, Generation, Layout, Nanos, Report, Seq, TargetKind, UnixNanos,
-    limits, report,
+    Fingerprint, GatewayName, Generation, Layout, Nanos, Report, Seq, Target, TargetKind,
+    UnixNanos, limits, report,
 };
 
 use super::Aggregate;
@@ -13,6 +13,7 @@ use crate::{
     gateway::{Entry, Gateway, Named, Unnamed, Verdict},
     host::Reach,
     limits::{UNNAMED_PER_GATEWAY, VERDICT_AGE},
+    makers::{Birth, Births, Makers},
     recent::Feed,
     totals::{Increase, Moment, Placed, Totals},
     vms::{Admission, VmRefusal},
@@ -42,6 +43,10 @@ pub struct Applied {
     pub rejected_series: u64,
     /// Requests that went to the overflow series because a bound was reached.
     pub overflow_requests: u64,
+    /// The same because of the bound of a policy.
+    pub refused_requests: u64,
+    /// What became of series that were not there. Positions are those of the report's series.
+    pub births: Births,
     /// Why its counts entered no window, where windows are kept.
     pub unfit: Option<Unfit>,
     /// Counts that entered no window because a bound was reached.
@@ -67,9 +72,12 @@ pub enum Refused {
     NotSynced,
 }
 
-/// Says whether a gateway may report for a target.
+/// Says what a gateway may report for, and who makes its series.
 pub(super) trait Judge {
     fn allows(&self, gateway: &GatewayName, fingerprint: Fingerprint, named: &mut Named) -> bool;
+
+    /// Of the series at a position that is not there.
+    fn birth(&self, gateway: &GatewayName, at: u32, target: &Target, makers: &mut Makers) -> Birth;
 }
 
 /// Asks the index, and keeps its verdict for a while.
@@ -79,8 +87,12 @@ pub(super) struct Live<'a> {
     pub(super) now: UnixNanos,
 }
 
-/// Repeats what was decided when the report came. Ascending.
-struct Recorded<'a>(&'a [Fingerprint]);
+/// Repeats what was decided when the report came.
+pub(super) struct Recorded<'a> {
+    /// Ascending.
+    pub(super) rejected: &'a [Fingerprint],
+    pub(super) births: &'a Births,
+}
 
 impl Judge for Live<'_> {
     fn allows(&self, gateway: &GatewayName, _: Fingerprint, named: &mut Named) -> bool {
@@ -102,11 +114,24 @@ impl Judge for Live<'_> {
         });
         allowed
     }
+
+    fn birth(&self, gateway: &GatewayName, _: u32, target: &Target, makers: &mut Makers) -> Birth {
+        let maker = if target.kind() == TargetKind::Kubernetes {
+            self.reach.maker(gateway, target)
+        } else {
+            None
+        };
+        maker.map_or(Birth::Made(None), |maker| makers.decide(maker, self.now))
+    }
 }
 
 impl Judge for Recorded<'_> {
     fn allows(&self, _: &GatewayName, fingerprint: Fingerprint, _: &mut Named) -> bool {
-        self.0.binary_search(&fingerprint).is_err()
+        self.rejected.binary_search(&fingerprint).is_err()
+    }
+
+    fn birth(&self, _: &GatewayName, at: u32, _: &Target, _: &mut Makers) -> Birth {
+        self.births.at(at)
     }
 }
 
@@ -137,7 +162,8 @@ impl Aggregate {
         applied
     }
 
-    /// Applies a report as it was applied before: what was rejected then (ascending) is rejected again.
+    /// Applies a report as it was applied before: what was rejected then (ascending) is rejected again, and series are
+    /// made or refused as they were.
     ///
     /// # Errors
     /// [`Refused`], which it was not before: then state and log do not belong together.
@@ -146,9 +172,11 @@ impl Aggregate {
         gateway: &GatewayName,
         report: &Report<'_>,
         rejected: &[Fingerprint],
+        births: &Births,
         now: UnixNanos,
     ) -> Result<Applied, Refused> {
-        self.apply_judged(gateway, report, &Recorded(rejected), None, now)
+        let judge = Recorded { rejected, births };
+        self.apply_judged(gateway, report, &judge, None, now)
     }
 
     fn apply_judged(
@@ -278,8 +306,16 @@ impl Ingest<'_> {
                 if let Some(feed) = &mut self.feed {
                     feed.add(named, self.layout, &self.at.config.layout, series);
                 }
+                let (gateway, applied) = (self.gateway, &mut *self.applied);
+                let birth = |target: &Target, makers: &mut Makers| {
+                    // A report has fewer series than bytes.
+                    let at = u32::try_from(applied.series - 1).unwrap_or(u32::MAX);
+                    let birth = judge.birth(gateway, at, target, makers);
+                    applied.births.note(at, &birth);
+                    birth
+                };
                 self.totals
-                    .add(self.at, self.gateway, named, series.route, increase)
+                    .add(self.at, gateway, named, series.route, increase, birth)
             }
             Some(Entry::Unnamed(_)) | None => {
                 add(&mut self.applied.undefined_requests, requests);
@@ -287,8 +323,10 @@ impl Ingest<'_> {
                 self.keep(increase, series)
             }
         };
-        if placed == Placed::Overflow {
-            add(&mut self.applied.overflow_requests, requests);
+        match placed {
+            Placed::Own => {}
+            Placed::Overflow => add(&mut self.applied.overflow_requests, requests),
+            Placed::Refused => add(&mut self.applied.refused_requests, requests),
         }
         if self.rebucketed {
             add(&mut self.applied.rebucketed_samples, series.samples());

@@ -4,18 +4,19 @@ use gaugeway_wire::{DecodeError, Fingerprint, GatewayName, Target, TargetDefinit
 
 use super::{
     Aggregate,
-    apply::{Judge, Live},
+    apply::{Judge, Live, Recorded},
 };
 use crate::{
     gateway::{Entry, Named, Unnamed},
     host::Reach,
     labels,
     limits::TARGETS_PER_GATEWAY,
+    makers::{Births, Makers},
     totals::{Increase, Moment, Placed},
 };
 
 /// What a definition did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defined {
     /// False for one that was known: nothing changed.
     pub fresh: bool,
@@ -25,6 +26,10 @@ pub struct Defined {
     pub requests: u64,
     /// Requests of those that went to the overflow series because a bound was reached.
     pub overflow_requests: u64,
+    /// The same because of the bound of a policy.
+    pub refused_requests: u64,
+    /// What became of series that were not there. Positions are those of the routes that waited.
+    pub births: Births,
 }
 
 /// Why a definition was not taken. Nothing was changed.
@@ -74,7 +79,7 @@ impl Aggregate {
             now,
         };
         let allowed = judge.allows(gateway, definition.fingerprint, &mut named);
-        Ok(self.name(gateway, definition.fingerprint, named, allowed, now))
+        Ok(self.name(gateway, definition.fingerprint, named, allowed, &judge, now))
     }
 
     /// Names a target as it was named before.
@@ -83,10 +88,17 @@ impl Aggregate {
         gateway: &GatewayName,
         target: Target,
         allowed: bool,
+        births: &Births,
         now: UnixNanos,
     ) -> Defined {
         let fingerprint = target.fingerprint();
-        self.name(gateway, fingerprint, Named::new(target, now), allowed, now)
+        let named = Named::new(target, now);
+        // What it may report for was decided.
+        let judge = Recorded {
+            rejected: &[],
+            births,
+        };
+        self.name(gateway, fingerprint, named, allowed, &judge, now)
     }
 
     pub(super) fn is_named(&self, gateway: &GatewayName, fingerprint: Fingerprint) -> bool {
@@ -108,6 +120,7 @@ impl Aggregate {
         fingerprint: Fingerprint,
         mut named: Named,
         allowed: bool,
+        judge: &impl Judge,
         now: UnixNanos,
     ) -> Defined {
         let table = self.gateways.entry(gateway.clone()).or_default();
@@ -121,7 +134,7 @@ impl Aggregate {
             fresh: true,
             allowed,
             requests: waiting.requests(),
-            overflow_requests: 0,
+            ..Defined::default()
         };
         if allowed && !waiting.routes.is_empty() {
             self.change = self.change.next();
@@ -130,13 +143,22 @@ impl Aggregate {
                 change: self.change,
                 now,
             };
-            for (route, counts) in &waiting.routes {
+            for (place, (route, counts)) in (0..).zip(&waiting.routes) {
                 let increase = Increase::Kept(counts);
-                let placed = self.totals.add(at, gateway, &mut named, route, increase);
-                if placed == Placed::Overflow {
-                    let overflow = &mut defined.overflow_requests;
-                    *overflow = overflow.saturating_add(counts.requests_total());
-                }
+                let births = &mut defined.births;
+                let birth = |target: &Target, makers: &mut Makers| {
+                    let birth = judge.birth(gateway, place, target, makers);
+                    births.note(place, &birth);
+                    birth
+                };
+                let totals = &mut self.totals;
+                let placed = totals.add(at, gateway, &mut named, route, increase, birth);
+                let elsewhere = match placed {
+                    Placed::Own => continue,
+                    Placed::Overflow => &mut defined.overflow_requests,
+                    Placed::Refused => &mut defined.refused_requests,
+                };
+                *elsewhere = elsewhere.saturating_add(counts.requests_total());
             }
         }
         table.entries.insert(fingerprint, Entry::Named(named));

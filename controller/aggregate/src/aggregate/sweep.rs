@@ -55,6 +55,7 @@ impl Aggregate {
         if let Some(recent) = &mut self.recent {
             recent.expire(now);
         }
+        self.totals.makers.forget(now);
         swept
     }
 
@@ -100,7 +101,7 @@ impl Aggregate {
         services: impl Iterator<Item = &'a str>,
     ) {
         let totals = &mut self.totals;
-        let dropped = series.filter_map(|text| totals.series.remove(text)).count()
+        let dropped = series.filter(|text| totals.drop_series(text)).count()
             + services
                 .filter_map(|text| totals.services.remove(text))
                 .count();

@@ -10,7 +10,7 @@ use gaugeway_wire::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Aggregate, Applied, Config, Reach, units::seconds};
+use crate::{Aggregate, Applied, Config, Maker, Reach, units::seconds};
 
 const START: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
 
@@ -23,6 +23,10 @@ impl Reach for Any {
 
     fn allows(&self, _: &GatewayName, _: &Target) -> bool {
         true
+    }
+
+    fn maker(&self, _: &GatewayName, _: &Target) -> Option<Maker> {
+        None
     }
 }
 

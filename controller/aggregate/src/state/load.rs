@@ -139,14 +139,20 @@ fn series(to: &mut Aggregate, of: SeriesRecord) -> Option<()> {
     if store.slot(key.text()).is_some() {
         return None;
     }
+    // Of many series with few makers each name is kept once.
+    let maker = (!of.maker.is_empty()).then(|| to.totals.makers.name(&of.maker));
     store.insert(Series {
         key: Arc::new(key),
+        maker: maker.clone(),
         born: ChangeNumber(of.born),
         created: UnixNanos(of.created),
         changed: ChangeNumber(of.changed),
         changed_at: UnixNanos(of.changed_at),
         counts: of.counts?.restore(&to.config.layout)?,
     })?;
+    if let Some(maker) = maker {
+        to.totals.makers.add(&maker);
+    }
     Some(())
 }
 

@@ -109,6 +109,9 @@ pub(super) struct SeriesRecord {
     pub(super) changed_at: u64,
     #[prost(message, optional, tag = "8")]
     pub(super) counts: Option<CountsRecord>,
+    /// Empty when no policy made it.
+    #[prost(string, tag = "9")]
+    pub(super) maker: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -194,6 +197,7 @@ impl SeriesRecord {
             changed: series.changed.0,
             changed_at: series.changed_at.0,
             counts: Some((&series.counts).into()),
+            maker: series.maker.as_deref().unwrap_or_default().into(),
         }
     }
 }

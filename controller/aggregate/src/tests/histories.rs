@@ -1,5 +1,7 @@
 //! Laws over arbitrary histories of reports, definitions, duplicates and sweeps.
 
+use std::sync::Arc;
+
 use gaugeway_wire::{CodeClass, Nanos, Outcome, Report, RequestClass, Target, UnixNanos};
 use proptest::prelude::*;
 
@@ -30,6 +32,11 @@ pub(super) enum Event {
     },
     /// The index changes its mind.
     Reach(bool),
+    /// A policy's bound is another.
+    Bound {
+        policy: usize,
+        max: Option<usize>,
+    },
     Sweep {
         seconds: u64,
         live: bool,
@@ -75,6 +82,8 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         4 => (0..2_usize, 0..TARGETS).prop_map(|(gateway, target)| Event::Define { gateway, target }),
         1 => (0..2_u8).prop_map(|scraper| Event::Delivered { scraper }),
         1 => any::<bool>().prop_map(Event::Reach),
+        1 => (0..2_usize, prop::option::of(0..4_usize))
+            .prop_map(|(policy, max)| Event::Bound { policy, max }),
         1 => (0..2000_u64, any::<bool>()).prop_map(|(seconds, live)| Event::Sweep { seconds, live }),
     ]
 }
@@ -144,6 +153,11 @@ impl Player {
                     .generation
                     .set(self.index.generation.get().map(|g| g + 1));
             }
+            Event::Bound { policy, max } => {
+                let mut bounds = self.index.bounds.get();
+                bounds[*policy] = *max;
+                self.index.bounds.set(bounds);
+            }
             Event::Sweep {
                 seconds: passed,
                 live,
@@ -164,7 +178,10 @@ impl Player {
         let applied = apply(&mut self.aggregate, &gateway, &bytes, &self.index, self.now).unwrap();
         assert_eq!(applied.fresh, fresh);
         if fresh {
-            self.write(|out, now| journal::report(out, &gateway, &bytes, &applied.rejected, now));
+            let (rejected, births) = (&applied.rejected, &applied.births);
+            self.write(|out, now| {
+                journal::report(out, &gateway, &bytes, rejected, births, now);
+            });
         }
     }
 
@@ -172,9 +189,9 @@ impl Player {
         let gateway = Self::gateway(gateway);
         let defined = define(&mut self.aggregate, &gateway, target, &self.index, self.now).unwrap();
         if defined.fresh {
-            let allowed = defined.allowed;
+            let (allowed, births) = (defined.allowed, &defined.births);
             self.write(|out, now| {
-                journal::definition(out, &gateway, &target.encode(), allowed, now);
+                journal::definition(out, &gateway, &target.encode(), allowed, births, now);
             });
         }
     }
@@ -183,6 +200,13 @@ impl Player {
         let mut out = Vec::new();
         record(&mut out, self.now);
         self.journal.push(out);
+    }
+
+    /// Series of a policy.
+    fn made(&mut self, policy: &str) -> usize {
+        let snapshot = self.aggregate.snapshot(START);
+        let of = |series: &&Arc<crate::Series>| series.maker.as_deref() == Some(policy);
+        snapshot.series().filter(of).count()
     }
 
     pub(super) fn define_all(&mut self) {
@@ -232,6 +256,39 @@ proptest! {
         played.define_all();
         prop_assert!(played.aggregate.series_len() <= max_series + 1);
         prop_assert_eq!(requests(&text(&mut played.aggregate)), played.reported);
+    }
+
+    #[test]
+    fn no_policy_makes_more_series_than_it_may_and_no_count_is_lost(
+        events in prop::collection::vec(any_calm_event(), 0..40),
+        bounds in prop::array::uniform2(prop::option::of(0..4_usize)),
+    ) {
+        let mut played = Player::new(config());
+        played.index.bounds.set(bounds);
+        events.iter().for_each(|event| played.play(event));
+        played.define_all();
+        for (policy, max) in ["p0", "p1"].into_iter().zip(bounds) {
+            prop_assert!(played.made(policy) <= max.unwrap_or(usize::MAX));
+        }
+        prop_assert_eq!(requests(&text(&mut played.aggregate)), played.reported);
+    }
+
+    #[test]
+    fn a_bound_holds_over_restarts_and_expiry(
+        before in prop::collection::vec(any_event(), 0..40),
+        after in prop::collection::vec(any_event(), 0..40),
+        max in 0..4_usize,
+    ) {
+        let bounded = |event: &&Event| !matches!(event, Event::Bound { .. });
+        let mut played = Player::new(config());
+        played.index.bounds.set([Some(max); 2]);
+        before.iter().filter(bounded).for_each(|event| played.play(event));
+        let records = records(&mut played.aggregate);
+        played.aggregate = load(&records);
+        after.iter().filter(bounded).for_each(|event| played.play(event));
+        for policy in ["p0", "p1"] {
+            prop_assert!(played.made(policy) <= max);
+        }
     }
 
     #[test]

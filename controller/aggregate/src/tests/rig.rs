@@ -11,7 +11,8 @@ use gaugeway_wire::{
 };
 
 use crate::{
-    Aggregate, Config, DataplaneUrls, Exposition, Liveness, Reach, Request, View, units::seconds,
+    Aggregate, Config, DataplaneUrls, Exposition, Liveness, Maker, Reach, Request, View,
+    units::seconds,
 };
 
 pub(super) const START: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
@@ -22,6 +23,8 @@ pub(super) struct Index {
     pub(super) generation: Cell<Option<u64>>,
     pub(super) reaches: Cell<bool>,
     pub(super) live: Cell<bool>,
+    /// Of policies `p0` and `p1`, which make the series of Services `s0` and `s1`.
+    pub(super) bounds: Cell<[Option<usize>; 2]>,
 }
 
 impl Default for Index {
@@ -30,6 +33,7 @@ impl Default for Index {
             generation: Cell::new(Some(1)),
             reaches: Cell::new(true),
             live: Cell::new(true),
+            bounds: Cell::new([None; 2]),
         }
     }
 }
@@ -41,6 +45,18 @@ impl Reach for Index {
 
     fn allows(&self, _: &GatewayName, _: &Target) -> bool {
         self.reaches.get()
+    }
+
+    fn maker(&self, _: &GatewayName, target: &Target) -> Option<Maker> {
+        let of = match target.label(names::SERVICE)? {
+            "s0" => 0,
+            "s1" => 1,
+            _ => return None,
+        };
+        Some(Maker {
+            name: format!("p{of}").into(),
+            max_series: self.bounds.get()[of],
+        })
     }
 }
 

@@ -267,6 +267,40 @@ fn counts_whose_name_never_comes_end_in_overflow() {
 }
 
 #[test]
+fn a_policys_bound_refuses_what_would_be_new_until_there_is_room() {
+    let (mut aggregate, index) = (Aggregate::new(config(), START), Index::default());
+    index.bounds.set([Some(2), None]);
+    for name in ["a", "b", "c"] {
+        define(&mut aggregate, &edge(), &pod("s0", name), &index, START).unwrap();
+    }
+    let mut seq = 0;
+    let mut send = |aggregate: &mut Aggregate, name: &str, now| {
+        seq += 1;
+        let bytes = report(1, seq, &config().layout, &[Line::new(pod("s0", name), 5)]);
+        let applied = apply(aggregate, &edge(), &bytes, &index, now).unwrap();
+        (applied.refused_requests, applied.overflow_requests)
+    };
+    assert_eq!(send(&mut aggregate, "a", START), (0, 0));
+    assert_eq!(send(&mut aggregate, "b", START), (0, 0));
+    assert_eq!(send(&mut aggregate, "c", START), (5, 0));
+    let told = aggregate.take_refusing().unwrap();
+    assert!(told.iter().map(|name| &**name).eq(["p0"]));
+    // A lower bound takes nothing away; a higher one lets in what comes next.
+    index.bounds.set([Some(1), None]);
+    assert_eq!(send(&mut aggregate, "b", START), (0, 0));
+    index.bounds.set([Some(3), None]);
+    assert_eq!(send(&mut aggregate, "c", START), (0, 0));
+    index.bounds.set([Some(2), None]);
+    // Series that expire make room.
+    index.live.set(false);
+    let later = START.plus(seconds(3001));
+    assert_eq!(aggregate.sweep(Some(&index), later).series.len(), 3);
+    assert_eq!(aggregate.take_refusing().unwrap().len(), 0);
+    assert_eq!(send(&mut aggregate, "c", later), (0, 0));
+    assert_eq!(requests(&text(&mut aggregate)), 10);
+}
+
+#[test]
 fn waiting_counts_are_bounded_per_gateway() {
     let (mut aggregate, index) = (Aggregate::new(config(), START), Index::default());
     let lines = |from: usize, n: usize| -> Vec<Line> {

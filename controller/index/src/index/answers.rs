@@ -145,6 +145,15 @@ impl Index {
         self.is_made(service, target.labels()) && self.exists(service, target.labels())
     }
 
+    /// The rule of the policy that decides for a target's Service at `gateway`: it makes the target's series.
+    #[must_use]
+    pub fn rule_of(&self, gateway: &GatewayName, target: &Target) -> Option<&Rule> {
+        let service = service_of(target)?;
+        let name = self.routes.reach.name(service)?;
+        let labels = self.tables.services.get(name).map(|record| &record.labels);
+        self.policies.of(gateway.as_str()).rule(name, labels)
+    }
+
     fn is_made(&self, service: NameRef<'_>, labels: &[Label]) -> bool {
         let reach = &self.routes.reach;
         let Some(name) = reach.name(service) else {

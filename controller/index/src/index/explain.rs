@@ -205,7 +205,7 @@ impl Index {
                 move |rule: &&crate::Rule| rule.services.selects(service, Some(&record.labels));
             rules.iter().filter(selects)
         });
-        Selected::By(selecting.map(|rule| rule.origin.clone()).collect())
+        Selected::By(selecting.map(|rule| rule.origin.to_string()).collect())
     }
 
     /// Policies of a gateway, the strongest first; `None` when it has none of its own.
@@ -213,7 +213,7 @@ impl Index {
     pub fn policies_of(&self, gateway: &str) -> Option<Vec<String>> {
         match &self.policies.of(gateway).services {
             Services::Every(_) => None,
-            Services::First(rules) => Some(rules.iter().map(|r| r.origin.clone()).collect()),
+            Services::First(rules) => Some(rules.iter().map(|r| r.origin.to_string()).collect()),
         }
     }
 

@@ -122,7 +122,7 @@ fn policies_are_named_in_the_order_in_which_they_win() {
     assert_eq!(index.selected(EDGE, "shop", "cart"), Selected::ByDefault);
     assert_eq!(index.policies_of(EDGE), None);
     let rule = |origin: &str, names: &[&str]| Rule {
-        origin: origin.to_owned(),
+        origin: origin.into(),
         services: ServiceSelector {
             names: Some(
                 names

@@ -26,7 +26,7 @@ fn labelled(key: &str, value: &str) -> ServiceSelector {
 fn rule(services: ServiceSelector, dimensions: Dimensions) -> Rule {
     let object_labels = ObjectLabels::try_new::<&str>(&[]).unwrap().into();
     Rule {
-        origin: "shop/policy".to_owned(),
+        origin: "shop/policy".into(),
         services,
         shown: Shown {
             dimensions,
@@ -173,6 +173,7 @@ fn what_holds_for_a_service_is_what_the_rule_in_force_says() {
     let absent = Terms {
         when_idle: WhenIdle::Absent,
         kong_compatible: Some(true),
+        max_series: Some(7),
     };
     let silent = Terms {
         kong_compatible: Some(false),

@@ -84,6 +84,12 @@ pub struct LatencyPolicySpec {
         "duration(self) >= duration('1s') && duration(self) <= duration('1h')"
     ).message("a report interval is from 1s to 1h"))]
     pub report_interval: Option<String>,
+    /// Series that it makes at most, at all its targets together. Requests that would need a further one are counted in
+    /// the series `overflow`. A lower number takes no series away: they go with what they are about. No bound but the
+    /// controller's `--max-series` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_series: Option<u32>,
     /// What a Service without requests answers as latency to whoever asks for its windows: 0, or nothing. Its rate,
     /// concurrency and error ratio are 0 either way; an object that nothing is known of never has a number.
     #[serde(default, skip_serializing_if = "WhenIdle::is_default")]

@@ -53,6 +53,8 @@ pub(super) struct Shop {
     pub(super) known: Known,
     pub(super) services: Vec<&'static str>,
     pub(super) workers: usize,
+    /// Policies that have as many series as they may.
+    pub(super) full: BTreeSet<usize>,
 }
 
 impl Default for Shop {
@@ -65,6 +67,7 @@ impl Default for Shop {
             },
             services: vec!["cart", "pay"],
             workers: 2,
+            full: BTreeSet::new(),
         }
     }
 }
@@ -104,6 +107,7 @@ impl Shop {
             selections: &selections,
             workers: &workers,
             deployments: &BTreeMap::new(),
+            full: &self.full,
         };
         (0..policies.len())
             .map(|at| Verdict::Attached(attachments(&scene, at)))

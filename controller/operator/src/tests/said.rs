@@ -77,6 +77,18 @@ fn each_end_has_its_reason() {
 }
 
 #[test]
+fn a_policy_that_was_refused_a_series_is_partly_programmed() {
+    let shop = Shop {
+        full: [0].into(),
+        ..Shop::default()
+    };
+    let status = shop.statuses(&[object("p", 1, &json!({"maxSeries": 3}))], 100);
+    let condition = &status[0].ancestors[0].conditions[1];
+    assert_eq!(condition.reason, "PartiallyProgrammed");
+    assert!(condition.message.contains("maxSeries is reached"));
+}
+
+#[test]
 fn a_policy_that_cannot_be_used_says_everything_that_is_wrong() {
     let bad = object(
         "bad",

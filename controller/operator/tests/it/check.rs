@@ -27,6 +27,8 @@ fn what_is_right_is_taken() {
         json!({"targetRefs": [gateway("a"), gateway("b")]}),
         with(&json!({"reportInterval": "1s"})),
         with(&json!({"reportInterval": "1h"})),
+        with(&json!({"maxSeries": 1})),
+        with(&json!({"maxSeries": 1_000_000})),
         with(&json!({"whenIdle": "Absent", "kongCompatible": true})),
         with(&json!({"histogram": {"schema": 5, "classicBuckets": ["2500us", "40ms", "1m30s"]}})),
         with(
@@ -89,6 +91,8 @@ fn what_a_schema_alone_refuses_we_refuse_too() {
         ),
         (with(&json!({"labels": labels})), "16 at most"),
         (with(&json!({"histogram": {"schema": 6}})), "0 to 5"),
+        (with(&json!({"maxSeries": 0})), "1 to 1000000"),
+        (with(&json!({"maxSeries": 1_000_001})), "1 to 1000000"),
         (
             with(&json!({"histogram": {"classicBuckets": ["fast"]}})),
             "no time",

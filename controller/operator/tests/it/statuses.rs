@@ -32,6 +32,7 @@ fn fine() -> Attachment {
         older: None,
         settings_of: None,
         bounds_refused: false,
+        series_refused: false,
         workers: 4,
         deployment: Deployment::Unmanaged,
     }
@@ -102,6 +103,15 @@ fn each_case_has_its_reasons() {
         (
             Attachment {
                 bounds_refused: true,
+                ..fine()
+            },
+            "Accepted",
+            "PartiallyProgrammed",
+            true,
+        ),
+        (
+            Attachment {
+                series_refused: true,
                 ..fine()
             },
             "Accepted",

@@ -60,19 +60,23 @@ impl Steps {
             let defined = self
                 .aggregate
                 .define(&gateway(), &definition, &*self.world, now);
-            if defined.unwrap().fresh {
-                journal::definition(&mut record, &gateway(), target, true, now);
+            let defined = defined.unwrap();
+            if defined.fresh {
+                let births = &defined.births;
+                journal::definition(&mut record, &gateway(), target, true, births, now);
                 frame::put(&mut frames, &record);
                 record.clear();
             }
         }
         let report = Report::decode(call.report).unwrap();
         let applied = self.aggregate.apply(&gateway(), &report, &*self.world, now);
+        let applied = applied.unwrap();
         journal::report(
             &mut record,
             &gateway(),
             call.report,
-            &applied.unwrap().rejected,
+            &applied.rejected,
+            &applied.births,
             now,
         );
         frame::put(&mut frames, &record);

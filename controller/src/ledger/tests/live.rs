@@ -282,11 +282,33 @@ async fn a_changed_configuration_is_part_of_the_log() {
         "{text}"
     );
     assert_eq!(ledger.telemetry.ledger.rebucketed.get(), 10);
-    assert_eq!(ledger.telemetry.ledger.overflow_requests.get(), 9);
+    assert_eq!(ledger.overflowed("full"), 9);
     let again = copy(killed.path());
     changed.state_dir = Some(again.path().to_owned());
     let ledger = start_with(changed, &world, disk());
     assert_eq!(ledger.text().await, text);
+}
+
+#[tokio::test]
+async fn what_a_policys_bound_refused_is_refused_again_by_a_replay() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    world.max_series.store(1, Ordering::SeqCst);
+    let ledger = start(Some(dir.path()), &world);
+    ledger.report(call(1, 1, &[("a", 3), ("b", 4)])).await;
+    let text = ledger.text().await;
+    assert!(!text.contains(r#"kubernetes_pod="b""#), "{text}");
+    assert_eq!(requests(&text), 7);
+    assert_eq!(ledger.overflowed("policy"), 4);
+    assert!(ledger.handle.refusing().contains(POLICY));
+    // What the policy says by then does not matter to what was counted before.
+    world.max_series.store(0, Ordering::SeqCst);
+    let killed = copy(dir.path());
+    drop(ledger);
+    let ledger = start(Some(killed.path()), &world);
+    assert_eq!(ledger.text().await, text);
+    ledger.report(call(1, 2, &[("b", 5)])).await;
+    assert_eq!(requests(&ledger.text().await), 12);
+    assert!(ledger.text().await.contains(r#"kubernetes_pod="b""#));
 }
 
 #[tokio::test]

@@ -6,13 +6,13 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use gaugeway_aggregate::{Aggregate, DataplaneUrls, Exposition, Liveness, Reach, Request};
+use gaugeway_aggregate::{Aggregate, DataplaneUrls, Exposition, Liveness, Maker, Reach, Request};
 use gaugeway_wire::{
     CodeClass, Fingerprint, GatewayName, Generation, Label, Layout, Nanos, Outcome, Policy,
     ReportCall, RequestClass, Seq, Target, TargetDefinition, TargetKind, UnixNanos, VmId,
@@ -39,7 +39,12 @@ pub(super) struct World {
     pub(super) synced: AtomicBool,
     pub(super) reachable: AtomicBool,
     pub(super) live: AtomicBool,
+    /// Of the only policy; 0 for none.
+    pub(super) max_series: AtomicUsize,
 }
+
+/// The only policy's name.
+pub(super) const POLICY: &str = "LatencyPolicy shop/p";
 
 impl World {
     pub(super) fn new() -> Arc<Self> {
@@ -48,6 +53,7 @@ impl World {
             synced: AtomicBool::new(true),
             reachable: AtomicBool::new(true),
             live: AtomicBool::new(true),
+            max_series: AtomicUsize::new(0),
         })
     }
 
@@ -71,6 +77,14 @@ impl Reach for World {
 
     fn allows(&self, _: &GatewayName, _: &Target) -> bool {
         self.reachable.load(Ordering::SeqCst)
+    }
+
+    fn maker(&self, _: &GatewayName, _: &Target) -> Option<Maker> {
+        let max = self.max_series.load(Ordering::SeqCst);
+        Some(Maker {
+            name: POLICY.into(),
+            max_series: (max > 0).then_some(max),
+        })
     }
 }
 
@@ -119,6 +133,11 @@ pub(super) fn start_with(config: LedgerConfig, world: &Arc<World>, disk: Arc<dyn
 impl Ledger {
     pub(super) async fn report(&self, call: Bytes) -> ReportOutcome {
         self.handle.report(gateway(), call).await.unwrap()
+    }
+
+    pub(super) fn overflowed(&self, reason: &str) -> u64 {
+        let counter = &self.telemetry.ledger.overflow_requests;
+        counter.with_label_values(&[reason]).get()
     }
 
     /// The exposition for a scraper that was never seen.
