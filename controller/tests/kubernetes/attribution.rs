@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     cluster::story,
-    objects::{ingress, pod, replica_set, route, service, slice},
+    objects::{deployment, ingress, pod, replica_set, route, service, slice, stateful_set},
     stage::Stage,
 };
 
@@ -18,12 +18,15 @@ async fn an_address_is_its_services_pods_and_workloads() {
             service("cart"),
             slice("cart-1", "cart", &["10.0.0.1=cart-7d9-x"]),
             slice("cart-6", "cart", &["2001:db8::1=cart-7d9-x"]),
-            replica_set("cart-7d9", "Deployment/cart"),
-            pod("cart-7d9-x", "ReplicaSet/cart-7d9", &json!({"app": "cart"})),
             route("HTTPRoute", "web", &["cart"]),
         ] {
             cluster.apply(&object).await;
         }
+        let owner = cluster.apply(&deployment("cart")).await;
+        let set = replica_set("cart-7d9", &owner, "cart");
+        let owner = cluster.apply(&set).await;
+        let own = pod("cart-7d9-x", &owner, &json!({"app": "cart"}));
+        cluster.apply(&own).await;
         let stage = Stage::start(&cluster.kubeconfig).await;
         let owner = format!("{ns} cart-7d9-x cart http cart Deployment");
         for address in [
@@ -119,25 +122,25 @@ async fn changes_arrive_while_it_runs() {
         for object in [
             service("blue"),
             service("green"),
-            slice("blue-1", "blue", &["10.0.0.1=a"]),
+            slice("blue-1", "blue", &["10.0.0.1=green-0"]),
             route("HTTPRoute", "web", &["blue", "green"]),
         ] {
             cluster.apply(&object).await;
         }
-        let blue = format!("{ns} a blue http");
+        let blue = format!("{ns} green-0 blue http");
         stage.until_owners(&edge, "10.0.0.1:8080", &[&blue]).await;
         cluster
-            .apply(&slice("green-1", "green", &["10.0.0.1=a"]))
+            .apply(&slice("green-1", "green", &["10.0.0.1=green-0"]))
             .await;
-        let green = format!("{ns} a green http");
+        let green = format!("{ns} green-0 green http");
         stage
             .until_owners(&edge, "10.0.0.1:8080", &[&blue, &green])
             .await;
         cluster.delete("EndpointSlice", "blue-1").await;
         stage.until_owners(&edge, "10.0.0.1:8080", &[&green]).await;
-        cluster
-            .apply(&pod("a", "StatefulSet/green", &json!({})))
-            .await;
+        let owner = cluster.apply(&stateful_set("green")).await;
+        let own = pod("green-0", &owner, &json!({"app": "green"}));
+        cluster.apply(&own).await;
         let known = format!("{green} green StatefulSet");
         stage.until_owners(&edge, "10.0.0.1:8080", &[&known]).await;
         stage.stop().await;

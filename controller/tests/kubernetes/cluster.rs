@@ -1,6 +1,12 @@
 //! A cluster to write objects into: the double, or a real one.
 
-use std::{env, future::Future, panic::AssertUnwindSafe, path::PathBuf};
+use std::{
+    env,
+    future::Future,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+};
 
 use futures::FutureExt as _;
 use gaugeway_apiserver::ApiServer;
@@ -20,8 +26,15 @@ pub(crate) struct Cluster {
     double: Option<ApiServer>,
 }
 
+/// A real cluster is one for all stories, and a story's controller acts on all of it: one story at a time.
+static REAL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Tells a story in a cluster, and cleans up after it however it ends.
 pub(crate) async fn story<F: Future<Output = ()>>(tell: impl FnOnce(std::sync::Arc<Cluster>) -> F) {
+    let _alone = match real() {
+        Some(_) => Some(REAL.lock().await),
+        None => None,
+    };
     let cluster = std::sync::Arc::new(Cluster::open().await);
     let told = AssertUnwindSafe(tell(std::sync::Arc::clone(&cluster)))
         .catch_unwind()
@@ -79,6 +92,17 @@ impl Cluster {
     /// The double; stories that need it are told with [`story_with_faults`].
     pub(crate) fn double(&self) -> &ApiServer {
         self.double.as_ref().unwrap()
+    }
+
+    /// Of this machine, as an endpoint may have it: real clusters take no loopback addresses.
+    pub(crate) fn own_address(&self) -> IpAddr {
+        if self.is_double() {
+            return Ipv4Addr::LOCALHOST.into();
+        }
+        // Nothing is sent: this only asks which address is used outwards.
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).unwrap();
+        socket.local_addr().unwrap().ip()
     }
 
     pub(crate) fn is_double(&self) -> bool {
@@ -172,7 +196,12 @@ impl Cluster {
         let sent: DynamicObject = serde_json::from_value(object.clone()).unwrap();
         let mut result = match api.create(&PostParams::default(), &sent).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                api.patch(&name, &PatchParams::default(), &Patch::Merge(object))
+                let mut change = object.clone();
+                // Of a Pod hardly anything else may change.
+                if object["kind"] == "Pod" {
+                    change = json!({"metadata": object["metadata"]});
+                }
+                api.patch(&name, &PatchParams::default(), &Patch::Merge(&change))
                     .await
             }
             result => result,
@@ -223,6 +252,8 @@ fn resource(kind: &str) -> ApiResource {
         "Secret" => ("", "v1", "secrets"),
         "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "ReplicaSet" => ("apps", "v1", "replicasets"),
+        "Deployment" => ("apps", "v1", "deployments"),
+        "StatefulSet" => ("apps", "v1", "statefulsets"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
         "Ingress" => ("networking.k8s.io", "v1", "ingresses"),
         "IngressClass" => ("networking.k8s.io", "v1", "ingressclasses"),

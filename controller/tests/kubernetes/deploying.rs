@@ -51,7 +51,9 @@ async fn start(cluster: &Cluster) -> Stage {
 
 pub(crate) async fn start_in(cluster: &Cluster, namespace: &str) -> Stage {
     let own = namespace.to_owned();
+    let address = cluster.own_address();
     let stage = Stage::launch_with(&cluster.kubeconfig, &[], |config| {
+        config.wasm_listen.set_ip(address);
         let Source::Kubernetes(cluster) = &mut config.source else {
             panic!()
         };
@@ -76,7 +78,7 @@ pub(crate) async fn start_in(cluster: &Cluster, namespace: &str) -> Stage {
     let mut slice = crate::objects::slice(
         "gaugeway-wasm-1",
         "gaugeway-wasm",
-        &["127.0.0.1=controller"],
+        &[&format!("{address}=controller")],
     );
     slice["metadata"]["namespace"] = json!(namespace);
     slice["ports"][0]["port"] = json!(stage.ports().wasm.port());

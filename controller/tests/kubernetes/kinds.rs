@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     cluster::{story, story_with_faults},
-    objects::{pod, route, service, slice},
+    objects::{pod, route, service, slice, stateful_set},
     stage::Stage,
 };
 
@@ -138,9 +138,9 @@ async fn two_namespaces_are_one_index() {
 async fn of_pods_and_replica_sets_only_metadata_is_asked_for_and_all_verbs_are_known() {
     story_with_faults(async |cluster| {
         cluster.define_routes().await;
-        cluster
-            .apply(&pod("a", "StatefulSet/cart", &json!({"app": "cart"})))
-            .await;
+        let owner = cluster.apply(&stateful_set("cart")).await;
+        let labels = json!({"app": "cart"});
+        cluster.apply(&pod("a", &owner, &labels)).await;
         let before = cluster.double().requests().len();
         let stage = Stage::start(&cluster.kubeconfig).await;
         for kind in ["Pod", "ReplicaSet", "HTTPRoute"] {

@@ -30,31 +30,60 @@ pub(crate) fn slice(name: &str, service: &str, endpoints: &[&str]) -> Value {
     })
 }
 
-/// Owner as `Kind/name`.
-pub(crate) fn pod(name: &str, owner: &str, labels: &Value) -> Value {
+/// Made by `owner`, as the cluster has it: a real one's garbage collector looks whether it is there. On a node, so that
+/// an owner which has made one itself meanwhile keeps this one.
+pub(crate) fn pod(name: &str, owner: &Value, labels: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "labels": labels, "ownerReferences": owned_by(owner)},
+        "spec": {"nodeName": "node-1", "containers": [{"name": "c", "image": "none.invalid/none"}]},
+    })
+}
+
+/// Of one Pod, which the story makes itself; made by `owner`, as the cluster has it.
+pub(crate) fn replica_set(name: &str, owner: &Value, app: &str) -> Value {
+    let mut set = workload("ReplicaSet", name, app, &json!({"replicas": 1}));
+    set["metadata"]["ownerReferences"] = owned_by(owner);
+    set
+}
+
+/// One that makes nothing by itself.
+pub(crate) fn deployment(name: &str) -> Value {
+    workload(
+        "Deployment",
+        name,
+        name,
+        &json!({"replicas": 1, "paused": true}),
+    )
+}
+
+/// One that makes nothing by itself.
+pub(crate) fn stateful_set(name: &str) -> Value {
+    workload(
+        "StatefulSet",
+        name,
+        name,
+        &json!({"replicas": 0, "serviceName": name}),
+    )
+}
+
+fn workload(kind: &str, name: &str, app: &str, spec: &Value) -> Value {
+    let labels = json!({"app": app});
+    let mut whole = spec.clone();
+    whole["selector"] = json!({"matchLabels": labels});
+    whole["template"] = json!({
+        "metadata": {"labels": labels},
         "spec": {"containers": [{"name": "c", "image": "none.invalid/none"}]},
-    })
-}
-
-pub(crate) fn replica_set(name: &str, owner: &str) -> Value {
-    let labels = json!({"app": name});
+    });
     json!({
-        "apiVersion": "apps/v1", "kind": "ReplicaSet",
-        "metadata": {"name": name, "ownerReferences": owned_by(owner)},
-        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
-            "metadata": {"labels": labels},
-            "spec": {"containers": [{"name": "c", "image": "none.invalid/none"}]},
-        }},
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "labels": labels},
+        "spec": whole,
     })
 }
 
-fn owned_by(owner: &str) -> Value {
-    let (kind, name) = owner.split_once('/').unwrap();
-    json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true,
-        "uid": "00000000-0000-4000-8000-00000000abcd"}])
+fn owned_by(owner: &Value) -> Value {
+    json!([{"apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": true,
+        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}])
 }
 
 /// Of Gateway `edge`, with one rule and these backends, each port 80.

@@ -25,6 +25,19 @@ impl Refusal {
         Self::new(404, format!("{what} not found"))
     }
 
+    /// No such path. Said in plain text, as the real one does: there is no `Status` to read a reason from.
+    pub(crate) fn not_served() -> Self {
+        Self {
+            reason: "",
+            ..Self::new(404, "404 page not found")
+        }
+    }
+
+    /// In plain text, where it is no `Status`.
+    pub(crate) fn plain(&self) -> Option<&str> {
+        self.reason.is_empty().then_some(&*self.message)
+    }
+
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(409, message)
     }

@@ -25,7 +25,7 @@ type Row = (
     bool,
 );
 
-const BUILT_IN: [Row; 16] = [
+const BUILT_IN: [Row; 17] = [
     ("", "v1", "Namespace", "namespaces", false, true),
     ("", "v1", "Node", "nodes", false, true),
     ("", "v1", "Service", "services", true, true),
@@ -34,6 +34,7 @@ const BUILT_IN: [Row; 16] = [
     ("", "v1", "Secret", "secrets", true, false),
     ("", "v1", "Event", "events", true, false),
     ("events.k8s.io", "v1", "Event", "events", true, false),
+    ("apps", "v1", "StatefulSet", "statefulsets", true, true),
     ("apps", "v1", "ReplicaSet", "replicasets", true, true),
     ("apps", "v1", "Deployment", "deployments", true, true),
     (

@@ -140,7 +140,7 @@ fn discover(store: &Store, path: &str, asked: &Asked) -> Outcome<Value> {
             if resources().any(|r| r.group == *name) {
                 Ok(group(name, resources()))
             } else {
-                Err(Refusal::not_found(path))
+                Err(Refusal::not_served())
             }
         }
         _ => {
@@ -148,7 +148,7 @@ fn discover(store: &Store, path: &str, asked: &Asked) -> Outcome<Value> {
             let of = resources().filter(|r| r.group == *name && r.versions.contains(version));
             let rows: Vec<_> = of.flat_map(Resource::discovered).collect();
             if rows.is_empty() {
-                return Err(Refusal::not_found(path));
+                return Err(Refusal::not_served());
             }
             let group_version = if name.is_empty() {
                 version.clone()
@@ -244,7 +244,11 @@ fn line(value: &Value) -> Bytes {
 }
 
 fn refused(refusal: &Refusal) -> Response<Body> {
-    whole(refusal.code, &refusal.status())
+    let Some(text) = refusal.plain() else {
+        return whole(refusal.code, &refusal.status());
+    };
+    let body = Either::Left(Full::new(format!("{text}\n").into()));
+    response(refusal.code, "text/plain; charset=utf-8", body)
 }
 
 fn whole(code: u16, value: &Value) -> Response<Body> {
@@ -252,9 +256,15 @@ fn whole(code: u16, value: &Value) -> Response<Body> {
 }
 
 fn json_response(code: u16, body: Body) -> Response<Body> {
+    response(code, "application/json", body)
+}
+
+fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = hyper::StatusCode::from_u16(code).unwrap_or_default();
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    let content_type = header::HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }

@@ -79,7 +79,7 @@ impl Store {
         let key = (place.group.clone(), place.resource.clone());
         let table = self.tables.get(&key);
         let served = table.filter(|t| t.resource.versions.contains(&place.version));
-        served.ok_or_else(|| Refusal::new(404, "the server could not find the requested resource"))
+        served.ok_or_else(Refusal::not_served)
     }
 
     pub(crate) fn get(&self, place: &Place) -> Outcome<Arc<Value>> {
