@@ -80,8 +80,10 @@ pub struct Deploying {
     pub home: Installation,
     /// SHA-256 of Envoy's module, lowercase hex.
     pub module: String,
-    /// Controllers of GatewayClasses, where they may not be read.
+    /// Controllers of GatewayClasses and IngressClasses, where they may not be read.
     pub classes: BTreeMap<String, String>,
+    /// Into Kong as well.
+    pub kong: bool,
 }
 
 /// How filters prove which gateway they are.

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use gaugeway_operator::{
     crd::LatencyPolicy,
-    deploy::{DETACH, FINALIZER},
+    deploy::{DETACH, FINALIZER, ManifestKind},
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -19,8 +19,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    config,
-    deploy::{self, DEPLOYED},
+    config, deploy,
     source::kubernetes::{Failure, connect},
 };
 
@@ -151,9 +150,13 @@ async fn annotate(client: &Client, policy: &LatencyPolicy) -> Result<()> {
 
 async fn left(deployed: &deploy::Cluster, places: &[Api<LatencyPolicy>]) -> Result<Left> {
     let mut left = Left::default();
-    for kind in DEPLOYED {
-        let ours = deployed.ours(kind).await;
-        for object in ours.map_err(|failure| explained(&failure))? {
+    for kind in ManifestKind::ALL {
+        let ours = match deployed.ours(kind).await {
+            // A controller that deploys into Kong may list its plugins, and one that did holds the policies.
+            Err(failure) if failure.is_forbidden() && kind == ManifestKind::KongPlugin => continue,
+            ours => ours.map_err(|failure| explained(&failure))?,
+        };
+        for object in ours {
             let meta = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
             let (namespace, name) = (meta("namespace"), meta("name"));
             left.objects

@@ -3,6 +3,7 @@
 //! Invariants: no globals; every label value comes from a closed set or is a gateway's name, and gateways are bounded
 //! (see [`gateways`]); every metric is listed by [`Telemetry::table`], from which `docs/metrics.md` is generated.
 
+mod deploy;
 mod encode;
 pub mod gateways;
 mod register;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use gaugeway_aggregate::Format;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
+pub use deploy::DeployMetrics;
 use gateways::Gateways;
 use register::Register;
 pub use register::{Kind, MetricDoc};
@@ -29,6 +31,8 @@ pub struct Telemetry {
     pub source: SourceMetrics,
     /// Policies.
     pub policies: PolicyMetrics,
+    /// The filter's way into gateways.
+    pub deploy: DeployMetrics,
     /// Mapping and subscriptions.
     pub mapping: MappingMetrics,
     /// Totals and their log.
@@ -171,6 +175,7 @@ impl Telemetry {
         let gateways = Gateways::register(&mut r)?;
         let source = SourceMetrics::register(&mut r)?;
         let policies = PolicyMetrics::register(&mut r)?;
+        let deploy = DeployMetrics::register(&mut r)?;
         let mapping = MappingMetrics::register(&mut r)?;
         let ledger = LedgerMetrics::register(&mut r)?;
         let lease = LeaseMetrics::register(&mut r)?;
@@ -182,6 +187,7 @@ impl Telemetry {
             http,
             source,
             policies,
+            deploy,
             mapping,
             ledger,
             lease,

@@ -17,6 +17,7 @@ pub(crate) const EVERYTHING: &str = "
 replicas: 3
 tokenKey: {existingSecret: mine}
 namespaces: [shop, data]
+deploy: {kong: true, gatewayClasses: [kong=konghq.com/kic-gateway-controller]}
 imagePullSecrets: [pull]
 recording:
   dimensions: []

@@ -104,6 +104,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [gaugeway.dev]
   resources: [latencypolicies]
   verbs: [patch]
+{{- if .Values.deploy.kong }}
+- apiGroups: [configuration.konghq.com]
+  resources: [kongplugins]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [grpcroutes]
+  verbs: [patch]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [patch]
+- apiGroups: [gateway-operator.konghq.com]
+  resources: [dataplanes]
+  verbs: [list]
+{{- end }}
 {{- end }}
 
 {{/* In its own namespace: who may reach its filters port, and whether every replica serves the module. */}}

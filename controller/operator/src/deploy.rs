@@ -7,12 +7,14 @@
 //! - The module is named by its SHA-256, in its address and beside it.
 //! - What is not known for sure changes nothing (`Plan::hold`).
 
+mod dataplane;
 mod envoy_gateway;
 mod feedback;
 mod istio;
 mod kong;
 mod manifest;
 mod names;
+mod naming;
 mod others;
 mod proof;
 mod route;
@@ -23,12 +25,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use gaugeway_wire::GatewayName;
 use serde_json::Value;
 
-pub use feedback::refusal;
+pub use dataplane::{
+    INGRESS_TYPE, PodSelector, SERVICE_TYPE, made_for, published_by, publishing, selectors,
+};
+pub use feedback::{is_taken, refusal};
 pub use manifest::{Manifest, ManifestKind, covers};
-pub use names::{APPLIED, DETACH, FINALIZER, GATEWAY, INSTANCE, MANAGED_BY, MANAGER, is_ours};
+pub use names::{
+    APPLIED, DETACH, FINALIZER, GATEWAY, INSTANCE, MANAGED_BY, MANAGER, is_ours, object_name,
+};
+pub use naming::{Change, Naming, changes};
 pub use proof::{Proof, prove};
 pub use route::{Parent, RouteFacts, RouteId, RouteKind};
-pub use tokens::{Edit, PLUGINS, attach_token, detach_token};
+pub use tokens::{Edit, PLUGINS, attach_token, detach_token, names_plugin};
 
 use crate::{Target, policy::PolicyId};
 
@@ -51,7 +59,7 @@ impl Flavour {
             "gateway.envoyproxy.io/gatewayclass-controller" => Some(Self::EnvoyGateway),
             "istio.io/gateway-controller" => Some(Self::Istio),
             "konghq.com/kic-gateway-controller"
-            | "konghq.com/gateway-operator"
+            | KONG_OPERATOR
             | "ingress-controllers.konghq.com/kong" => Some(Self::Kong),
             _ => None,
         }
@@ -66,7 +74,25 @@ impl Flavour {
             Self::Kong => false,
         }
     }
+
+    /// Kinds that are written for it.
+    #[must_use]
+    pub const fn kinds(self) -> &'static [ManifestKind] {
+        match self {
+            Self::EnvoyGateway => &[
+                ManifestKind::ReferenceGrant,
+                ManifestKind::HttpRoute,
+                ManifestKind::EnvoyPatchPolicy,
+                ManifestKind::EnvoyExtensionPolicy,
+            ],
+            Self::Istio => &[ManifestKind::WasmPlugin],
+            Self::Kong => &[ManifestKind::KongPlugin],
+        }
+    }
 }
+
+/// Kong's Gateways have one of two controllers, its Ingresses a third.
+pub const KONG_OPERATOR: &str = "konghq.com/gateway-operator";
 
 /// What a gateway's oldest policy says of deploying.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +173,8 @@ pub struct Subject<'a> {
     pub object: &'a Value,
     /// Every `EnvoyExtensionPolicy`.
     pub extensions: &'a [&'a Value],
+    /// The `EnvoyPatchPolicy` that was written for it, as it is now; null without.
+    pub patch: &'a Value,
     /// Every route and Ingress.
     pub routes: &'a [RouteFacts],
     /// Other Gateways of Kong: namespace and name.
@@ -203,6 +231,8 @@ pub enum Reason {
     WasmNotProven,
     /// Another policy holds the only place.
     PolicyInTheWay,
+    /// The gateway takes no such thing.
+    Refused,
     /// An object of that name is somebody else's.
     NotOurs,
     /// The API server refused.
@@ -211,7 +241,35 @@ pub enum Reason {
     Detached,
 }
 
+impl Deployment {
+    /// In one word, of few; `None` where nobody looked.
+    #[must_use]
+    pub const fn state(&self) -> Option<&'static str> {
+        match self {
+            Self::Unmanaged => None,
+            Self::Deployed {
+                refused: Some(_), ..
+            } => Some(Reason::Refused.as_str()),
+            Self::Deployed { partly, .. } if !partly.is_empty() => Some("PartiallyDeployed"),
+            Self::Deployed { .. } => Some("Deployed"),
+            Self::Not { reason, .. } => Some(reason.as_str()),
+        }
+    }
+}
+
 impl Reason {
+    /// All.
+    pub const ALL: [Self; 8] = [
+        Self::NotDeployed,
+        Self::Unsupported,
+        Self::WasmNotProven,
+        Self::PolicyInTheWay,
+        Self::Refused,
+        Self::NotOurs,
+        Self::ApplyFailed,
+        Self::Detached,
+    ];
+
     /// As a condition's reason.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -220,6 +278,7 @@ impl Reason {
             Self::Unsupported => "Unsupported",
             Self::WasmNotProven => "WasmNotProven",
             Self::PolicyInTheWay => "PolicyInTheWay",
+            Self::Refused => "Refused",
             Self::NotOurs => "NotOurs",
             Self::ApplyFailed => "ApplyFailed",
             Self::Detached => "Detached",
@@ -243,7 +302,8 @@ impl Plan {
         }
     }
 
-    fn hold(reason: Reason, text: impl Into<String>) -> Self {
+    /// Leaves all as it is.
+    pub fn hold(reason: Reason, text: impl Into<String>) -> Self {
         Self {
             hold: true,
             ..Self::not(reason, text)

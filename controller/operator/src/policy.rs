@@ -214,11 +214,23 @@ fn settings(spec: &LatencyPolicySpec, problems: &mut Problems) -> Settings {
             .classic_buckets
             .as_ref()
             .and_then(|texts| bounds(texts, problems)),
-        deploy: Deploy {
-            enabled: spec.deploy.enabled,
-            // Not deployed into Kong yet: nothing to vouch for.
-            assume_wasm: false,
-        },
+        deploy: deploy(spec, problems),
+    }
+}
+
+fn deploy(spec: &LatencyPolicySpec, problems: &mut Problems) -> Deploy {
+    let crate::crd::Deploy {
+        enabled,
+        assume_wasm,
+    } = spec.deploy;
+    if assume_wasm && enabled != Some(true) {
+        problems.say(
+            "deploy.assumeWasm says how to deploy into Kong, which needs deploy.enabled: true",
+        );
+    }
+    Deploy {
+        enabled,
+        assume_wasm,
     }
 }
 

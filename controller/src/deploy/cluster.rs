@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use gaugeway_operator::{
     crd::LatencyPolicy,
     deploy::{
-        FINALIZER, INSTANCE, MANAGED_BY, MANAGER, Manifest, ManifestKind, PLUGINS, Parent,
-        RouteFacts, RouteId, RouteKind, is_ours,
+        Change, Edit, FINALIZER, INGRESS_TYPE, INSTANCE, MANAGED_BY, MANAGER, Manifest,
+        ManifestKind, PLUGINS, RouteFacts, RouteId, RouteKind, SERVICE_TYPE, is_ours,
     },
 };
 use kube::{
@@ -78,21 +78,125 @@ impl Cluster {
         Ok(each.collect())
     }
 
-    /// All HTTPRoutes and GRPCRoutes.
-    pub(super) async fn routes(&self) -> Result<Vec<RouteFacts>, Failure> {
+    /// All HTTPRoutes and GRPCRoutes, and if asked for Ingresses. Not the routes that are ours.
+    pub(super) async fn routes(&self, ingresses: bool) -> Result<Vec<RouteFacts>, Failure> {
         let mut routes = Vec::new();
-        for kind in [RouteKind::HttpRoute, RouteKind::GrpcRoute] {
-            let resource = resource(kind.group(), "v1", kind.as_str(), kind.plural());
+        let kinds = [
+            RouteKind::HttpRoute,
+            RouteKind::GrpcRoute,
+            RouteKind::Ingress,
+        ];
+        for kind in kinds {
+            if kind == RouteKind::Ingress && !ingresses {
+                continue;
+            }
+            let params = ListParams::default();
             let all = self
-                .list(&resource, &self.namespaces, &ListParams::default())
+                .list(&of_route(kind), &self.namespaces, &params)
                 .await?;
-            routes.extend(
-                all.iter()
-                    .filter(|o| !is_ours(o, &self.own_namespace))
-                    .map(|o| facts(kind, o)),
-            );
+            let theirs = all.iter().filter(|o| !is_ours(o, &self.own_namespace));
+            routes.extend(theirs.map(|o| RouteFacts::of(kind, o)));
         }
         Ok(routes)
+    }
+
+    /// Changes a route's annotation as it is now: somebody else's edit meanwhile is met again. `route` is how it was seen.
+    pub(super) async fn rename(
+        &self,
+        change: &Change,
+        route: Option<&RouteFacts>,
+        tries: u32,
+    ) -> Result<(), Failure> {
+        let RouteId {
+            kind,
+            namespace,
+            name,
+        } = &change.route;
+        let resource = of_route(*kind);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let mut seen = route.cloned();
+        for left in (0..tries).rev() {
+            let Some(route) = &seen else {
+                return Ok(());
+            };
+            let value = match change.edit(route.plugins.as_deref()) {
+                Edit::None => return Ok(()),
+                Edit::Set(value) => json!(value),
+                Edit::Remove => Value::Null,
+            };
+            let patch = json!({"metadata": {
+                "resourceVersion": route.version, "annotations": {PLUGINS: value},
+            }});
+            let params = PatchParams::default();
+            match patient(api.patch(name, &params, &Patch::Merge(&patch))).await {
+                Err(failure) if failure.is_conflict() && left > 0 => {
+                    let found = self.named(&resource, namespace, name).await?;
+                    seen = found.map(|o| RouteFacts::of(*kind, &o));
+                }
+                Err(failure) if failure.is_not_found() => return Ok(()),
+                done => return done.map(|_| ()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn service(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Failure> {
+        self.named(&core("Service", "services"), namespace, name)
+            .await
+    }
+
+    pub(super) async fn services(&self) -> Result<Vec<Value>, Failure> {
+        let resource = core("Service", "services");
+        self.list(&resource, &self.namespaces, &ListParams::default())
+            .await
+    }
+
+    /// Those that Kong's operator made for traffic.
+    pub(super) async fn traffic_services(&self, namespace: &str) -> Result<Vec<Value>, Failure> {
+        let labels = format!("{SERVICE_TYPE}={INGRESS_TYPE}");
+        let params = ListParams::default().labels(&labels);
+        self.list(
+            &core("Service", "services"),
+            &[namespace.to_owned()],
+            &params,
+        )
+        .await
+    }
+
+    pub(super) async fn data_planes(&self, namespace: &str) -> Result<Vec<Value>, Failure> {
+        let group = "gateway-operator.konghq.com";
+        let resource = resource(group, "v1beta1", "DataPlane", "dataplanes");
+        self.list(&resource, &[namespace.to_owned()], &ListParams::default())
+            .await
+    }
+
+    pub(super) async fn pods_of(
+        &self,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<Value>, Failure> {
+        let params = ListParams::default().labels(labels);
+        self.list(&core("Pod", "pods"), &[namespace.to_owned()], &params)
+            .await
+    }
+
+    /// One object, by a list: who may list all need not be granted to get each.
+    async fn named(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Failure> {
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = self
+            .list(resource, &[namespace.to_owned()], &params)
+            .await?;
+        Ok(found.into_iter().next())
     }
 
     /// Addresses of the ready endpoints of a Service of the controller's own.
@@ -118,17 +222,19 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Whether somebody has an object of that name.
-    pub(super) async fn exists(&self, manifest: &Manifest) -> Result<bool, Failure> {
+    /// The object of that name, whoever's it is.
+    pub(super) async fn get(&self, manifest: &Manifest) -> Result<Option<Value>, Failure> {
         let api = self.api(manifest.kind, &manifest.namespace);
-        Ok(patient(api.get_opt(&manifest.name)).await?.is_some())
+        let found = patient(api.get_opt(&manifest.name)).await?;
+        Ok(found.as_ref().and_then(value))
     }
 
-    /// Server-side. Changes what is there only as it was seen.
+    /// Server-side. Changes what is there only as it was seen; with `dry_run` nothing.
     pub(super) async fn apply(
         &self,
         manifest: &Manifest,
         held: Option<&Value>,
+        dry_run: bool,
     ) -> Result<(), Failure> {
         let mut object = manifest.object.clone();
         if let Some(held) = held {
@@ -136,7 +242,8 @@ impl Cluster {
         }
         let api = self.api(manifest.kind, &manifest.namespace);
         // What is ours is ours: who edited it by hand loses.
-        let params = PatchParams::apply(MANAGER).force();
+        let mut params = PatchParams::apply(MANAGER).force();
+        params.dry_run = dry_run;
         let done = patient(api.patch(&manifest.name, &params, &Patch::Apply(&object))).await;
         done.map(|_| ())
     }
@@ -163,27 +270,35 @@ impl Cluster {
         }
     }
 
-    /// Puts ours on a policy, or takes it off.
+    /// Puts ours on a policy, or takes it off. Its status is written by others at the same time: then it is read again.
     pub(super) async fn finalizer(
         &self,
         policy: &LatencyPolicy,
         wanted: bool,
+        tries: u32,
     ) -> Result<(), Failure> {
-        let mut finalizers: Vec<&str> = policy.finalizers().iter().map(String::as_str).collect();
-        finalizers.retain(|f| *f != FINALIZER);
-        if wanted {
-            finalizers.push(FINALIZER);
-        }
-        let patch = json!({"metadata": {
-            "resourceVersion": policy.metadata.resource_version, "finalizers": finalizers,
-        }});
         let namespace = policy.namespace().unwrap_or_default();
         let api: Api<LatencyPolicy> = Api::namespaced(self.client.clone(), &namespace);
         let (name, params) = (policy.name_any(), PatchParams::default());
-        match patient(api.patch(&name, &params, &Patch::Merge(&patch))).await {
-            Err(failure) if !wanted && failure.is_not_found() => Ok(()),
-            done => done.map(|_| ()),
+        let mut seen = policy.clone();
+        for left in (0..tries).rev() {
+            let patch = with_finalizer(&seen, wanted);
+            match patient(api.patch(&name, &params, &Patch::Merge(&patch))).await {
+                Err(failure) if !wanted && failure.is_not_found() => return Ok(()),
+                Err(failure) if failure.is_conflict() && left > 0 => {
+                    let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+                    let found = patient(api.list(&by_name)).await?.items.into_iter().next();
+                    match found.filter(|o| o.metadata.uid == policy.metadata.uid) {
+                        Some(found) => seen = found,
+                        // Another one of that name is another matter.
+                        None if wanted => return Err(failure),
+                        None => return Ok(()),
+                    }
+                }
+                done => return done.map(|_| ()),
+            }
         }
+        Ok(())
     }
 
     fn api(&self, kind: ManifestKind, namespace: &str) -> Api<DynamicObject> {
@@ -224,6 +339,17 @@ impl Cluster {
     }
 }
 
+fn with_finalizer(policy: &LatencyPolicy, wanted: bool) -> Value {
+    let mut finalizers: Vec<&str> = policy.finalizers().iter().map(String::as_str).collect();
+    finalizers.retain(|f| *f != FINALIZER);
+    if wanted {
+        finalizers.push(FINALIZER);
+    }
+    json!({"metadata": {
+        "resourceVersion": policy.metadata.resource_version, "finalizers": finalizers,
+    }})
+}
+
 fn value(object: &(impl Serialize + DeserializeOwned)) -> Option<Value> {
     serde_json::to_value(object).ok()
 }
@@ -236,6 +362,17 @@ async fn patient<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Resu
     }
 }
 
+fn of_route(kind: RouteKind) -> ApiResource {
+    resource(kind.group(), "v1", kind.as_str(), kind.plural())
+}
+
+fn core(kind: &str, plural: &str) -> ApiResource {
+    ApiResource {
+        api_version: "v1".to_owned(),
+        ..resource("", "v1", kind, plural)
+    }
+}
+
 fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource {
         group: group.to_owned(),
@@ -243,47 +380,5 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
         api_version: format!("{group}/{version}"),
         kind: kind.to_owned(),
         plural: plural.to_owned(),
-    }
-}
-
-fn facts(kind: RouteKind, object: &Value) -> RouteFacts {
-    let meta = &object["metadata"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let namespace = text(&meta["namespace"]);
-    let labels = meta["labels"].as_object().into_iter().flatten();
-    let parents = object["spec"]["parentRefs"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    let accepted = |parent: &Value| {
-        let mut all = object["status"]["parents"].as_array().into_iter().flatten();
-        all.any(|status| {
-            let mut conditions = status["conditions"].as_array().into_iter().flatten();
-            status["parentRef"]["name"] == parent["name"]
-                && conditions.any(|c| c["type"] == "Accepted" && c["status"] == "True")
-        })
-    };
-    RouteFacts {
-        version: text(&meta["resourceVersion"]),
-        labels: labels
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect(),
-        plugins: meta["annotations"][PLUGINS].as_str().map(str::to_owned),
-        parents: parents
-            .filter(|p| p["kind"].is_null() || p["kind"] == "Gateway")
-            .map(|p| Parent {
-                namespace: p["namespace"]
-                    .as_str()
-                    .map_or_else(|| namespace.clone(), str::to_owned),
-                name: text(&p["name"]),
-                accepted: accepted(p),
-            })
-            .collect(),
-        class: None,
-        id: RouteId {
-            kind,
-            name: text(&meta["name"]),
-            namespace,
-        },
     }
 }

@@ -10,7 +10,8 @@ use gaugeway_index::{
     WhenIdle,
 };
 use gaugeway_operator::{
-    Invalid, Known, Layouts, Policy, Verdict, crd, crd::LatencyPolicy, layouts, resolve, told,
+    Invalid, Known, Layouts, Policy, Target, Verdict, crd, crd::LatencyPolicy, layouts, resolve,
+    told,
 };
 use gaugeway_wire::GatewayName;
 use kube::{ResourceExt as _, core::DynamicObject};
@@ -36,6 +37,19 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// The only namespaces that a target's policies speak for; every one if `None`.
+    pub(crate) fn confined(
+        &self,
+        gateway: &GatewayName,
+        target: &Target,
+    ) -> Option<BTreeSet<String>> {
+        let order = self.attached.get(gateway).into_iter().flatten();
+        let policies = order.filter_map(|at| self.policies.get(*at));
+        policies
+            .map(|policy| self.known.confined(policy, target))
+            .collect()
+    }
+
     /// Whether a policy that is attached anywhere wants `kong_upstream_latency_ms`.
     pub(super) fn asks_for_kong(&self) -> bool {
         let mut rules = self.rules.values().flatten();

@@ -227,6 +227,7 @@ impl Starting<'_> {
                 gate: recorders.seat.gate(),
                 judged,
                 told: tell,
+                telemetry: Arc::clone(self.telemetry),
                 warned: None,
             };
             pumps.spawn(operator.run());

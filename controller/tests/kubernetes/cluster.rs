@@ -260,6 +260,8 @@ fn resource(kind: &str) -> ApiResource {
         "LatencyPolicy" => ("gaugeway.dev", "v1alpha1", "latencypolicies"),
         "Gateway" => (GATEWAY, "v1", "gateways"),
         "GatewayClass" => (GATEWAY, "v1", "gatewayclasses"),
+        "KongPlugin" => ("configuration.konghq.com", "v1", "kongplugins"),
+        "DataPlane" => ("gateway-operator.konghq.com", "v1beta1", "dataplanes"),
         "WasmPlugin" => ("extensions.istio.io", "v1alpha1", "wasmplugins"),
         "EnvoyPatchPolicy" => ("gateway.envoyproxy.io", "v1alpha1", "envoypatchpolicies"),
         "EnvoyExtensionPolicy" => (

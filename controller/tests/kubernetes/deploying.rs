@@ -45,7 +45,7 @@ pub(crate) async fn gateway_of(cluster: &Cluster, controller: &str) {
 }
 
 /// A controller in a namespace of its own, whose only replica is this one.
-async fn start(cluster: &Cluster) -> Stage {
+pub(crate) async fn start(cluster: &Cluster) -> Stage {
     start_in(cluster, &cluster.namespace).await
 }
 
@@ -71,6 +71,7 @@ pub(crate) async fn start_in(cluster: &Cluster, namespace: &str) -> Stage {
             },
             module: SHA.to_owned(),
             classes: BTreeMap::new(),
+            kong: true,
         }));
     })
     .await;
@@ -87,7 +88,7 @@ pub(crate) async fn start_in(cluster: &Cluster, namespace: &str) -> Stage {
 }
 
 /// The only object of that kind that carries our label.
-async fn ours(cluster: &Cluster, kind: &str) -> anyhow::Result<Option<Value>> {
+pub(crate) async fn ours(cluster: &Cluster, kind: &str) -> anyhow::Result<Option<Value>> {
     let all = cluster.list(kind).await?;
     let label = "app.kubernetes.io/managed-by";
     let mut ours = all
@@ -114,7 +115,7 @@ pub(crate) async fn until_gone(cluster: &Cluster, kind: &str) {
     .unwrap();
 }
 
-async fn until_reason(cluster: &Cluster, reason: &str) {
+pub(crate) async fn until_reason(cluster: &Cluster, reason: &str) {
     until(&format!("the policy says {reason}"), PATIENCE, || async {
         let object = cluster.get("LatencyPolicy", "p").await?;
         let programmed = object["status"]["ancestors"][0]["conditions"][1]["reason"].clone();

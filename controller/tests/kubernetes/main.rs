@@ -20,6 +20,8 @@ mod dashboards;
 mod deploying;
 mod failures;
 mod kinds;
+mod kong;
+mod kong_faults;
 mod policies;
 mod replicas;
 mod rights;

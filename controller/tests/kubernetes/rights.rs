@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, story_with_faults},
     deploying::{ENVOY_GATEWAY, ISTIO, gateway_of, start_in, until_gone, until_there},
+    kong::{
+        kong, kongs_class, kongs_operator, on, until_ingress_named, until_named, until_no_policy,
+    },
     objects::{gateway, policy, service},
     replicas::keeper,
 };
@@ -95,8 +98,21 @@ async fn every_right_that_is_used_is_granted_and_every_grant_is_used() {
     .await;
 }
 
+/// Whether only a controller that deploys into Kong has use for it.
+fn is_for_kong((verb, group, resource): &Right) -> bool {
+    match (group.as_str(), resource.as_str()) {
+        ("configuration.konghq.com" | "gateway-operator.konghq.com", _) => true,
+        (_, "grpcroutes" | "ingresses") => verb == "patch",
+        _ => false,
+    }
+}
+
 /// Whether only a controller that deploys has use for it.
-fn is_for_deploying((verb, group, resource): &Right) -> bool {
+fn is_for_deploying(right: &Right) -> bool {
+    let (verb, group, resource) = right;
+    if is_for_kong(right) {
+        return true;
+    }
     let watched = ["list", "watch"].contains(&verb.as_str());
     match (group.as_str(), resource.as_str()) {
         ("gateway.envoyproxy.io" | "extensions.istio.io", _) => true,
@@ -153,7 +169,69 @@ async fn what_deploying_needs_is_granted_and_every_grant_is_used() {
             let own = |r: &str| ["gatewayclasses", "gateways", "endpointslices", "latencypolicies"].contains(&r);
             let missing: Vec<_> = used.difference(&granted).filter(|(_, _, r)| !own(r)).collect();
             assert!(missing.is_empty(), "used and not granted: {missing:?}");
-            let idle: Vec<_> = granted.difference(&used).filter(|r| is_for_deploying(r)).collect();
+            let idle = granted.difference(&used);
+            let idle: Vec<_> = idle.filter(|r| is_for_deploying(r) && !is_for_kong(r)).collect();
+            anyhow::ensure!(idle.is_empty(), "granted and not used: {idle:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// Both of Kong's Gateways and its Ingresses, from the first apply to the last delete.
+#[tokio::test]
+async fn what_deploying_into_kong_needs_is_granted_and_every_grant_is_used() {
+    story_with_faults(async |cluster| {
+        kong(&cluster).await;
+        kongs_class(&cluster).await;
+        cluster.apply(&on()).await;
+        let set_up = cluster.double().requests().len();
+        let stage = start_in(&cluster, "gaugeway").await;
+        until_named(&cluster, true).await;
+        until_ingress_named(&cluster, true).await;
+        for name in ["p", "of-class"] {
+            cluster.delete("LatencyPolicy", name).await;
+        }
+        until_no_policy(&cluster).await;
+        until_named(&cluster, false).await;
+        kongs_operator(&cluster).await;
+        cluster.apply(&on()).await;
+        until_named(&cluster, true).await;
+        let granted = granted();
+        until("every right is used", PATIENCE, || async {
+            let mut used = used(&cluster, set_up);
+            let plugins = (
+                "configuration.konghq.com".to_owned(),
+                "kongplugins".to_owned(),
+            );
+            // An apply that creates needs both; the double says patch.
+            used.insert(("create".to_owned(), plugins.0, plugins.1));
+            // What the test itself writes and looks at.
+            let own = [
+                "gatewayclasses",
+                "gateways",
+                "endpointslices",
+                "latencypolicies",
+                "services",
+                "dataplanes",
+                "customresourcedefinitions",
+            ];
+            let by_test = |(verb, _, resource): &Right| match verb.as_str() {
+                "list" | "watch" => false,
+                "get" => {
+                    ["grpcroutes", "ingresses"].contains(&&**resource) || own.contains(&&**resource)
+                }
+                _ => own.contains(&&**resource),
+            };
+            let missing: Vec<_> = used.difference(&granted).filter(|r| !by_test(r)).collect();
+            assert!(missing.is_empty(), "used and not granted: {missing:?}");
+            let idle: Vec<_> = granted
+                .difference(&used)
+                .filter(|r| is_for_kong(r))
+                .collect();
             anyhow::ensure!(idle.is_empty(), "granted and not used: {idle:?}");
             Ok(())
         })

@@ -238,6 +238,12 @@ impl Stage {
         .unwrap();
     }
 
+    /// As a SIGKILL: nothing is finished.
+    pub(crate) async fn kill(self) {
+        self.running.abort();
+        assert!(self.running.await.unwrap_err().is_cancelled());
+    }
+
     pub(crate) async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());
         let stopped = tokio::time::timeout(PATIENCE, self.running).await;

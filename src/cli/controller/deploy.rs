@@ -17,6 +17,10 @@ pub(super) struct DeployFlags {
     /// controller's Services in --own-namespace.
     #[arg(long, env = "GAUGEWAY_DEPLOY", requires_all = ["kubernetes", "own_namespace"])]
     deploy: bool,
+    /// Into Kong as well, where a policy has `deploy.enabled: true`: writes KongPlugins, and their names into an annotation of
+    /// routes and Ingresses.
+    #[arg(long, env = "GAUGEWAY_DEPLOY_KONG", requires = "deploy")]
+    deploy_kong: bool,
     /// Service of the filters port, 7080.
     #[arg(
         long,
@@ -36,7 +40,7 @@ pub(super) struct DeployFlags {
     /// Domain of the cluster's names; as the resolver's search list says, else cluster.local.
     #[arg(long, env = "GAUGEWAY_CLUSTER_DOMAIN", value_name = "DOMAIN")]
     cluster_domain: Option<String>,
-    /// Controllers of GatewayClasses, where they may not be read (--namespaces): such as
+    /// Controllers of GatewayClasses and IngressClasses, where they may not be read (--namespaces): such as
     /// `istio=istio.io/gateway-controller`.
     #[arg(
         long,
@@ -70,6 +74,7 @@ impl DeployFlags {
                 cluster_domain: domain.unwrap_or_else(|| "cluster.local".to_owned()),
             },
             module: ENVOY_MODULE_SHA256.to_owned(),
+            kong: self.deploy_kong,
             classes: classes.context("--gateway-classes is a list of CLASS=CONTROLLER")?,
         }))
     }

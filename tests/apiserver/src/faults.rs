@@ -11,6 +11,10 @@ pub struct Fault {
     pub verbs: Vec<Verb>,
     /// Only this resource (plural); empty for all.
     pub resource: String,
+    /// Only these, of those that match else.
+    pub only: fn(&Logged) -> bool,
+    /// So many requests that match go through first.
+    pub after: u32,
     /// For so many requests; `None` until it is lifted.
     pub times: Option<u32>,
     /// What happens.
@@ -38,6 +42,8 @@ impl Fault {
         Self {
             verbs: Vec::new(),
             resource: String::new(),
+            only: |_| true,
+            after: 0,
             times: None,
             effect,
         }
@@ -61,6 +67,18 @@ impl Fault {
         }
     }
 
+    /// Only for requests that this is true of.
+    #[must_use]
+    pub fn only(self, only: fn(&Logged) -> bool) -> Self {
+        Self { only, ..self }
+    }
+
+    /// Only after so many requests that match.
+    #[must_use]
+    pub fn after(self, after: u32) -> Self {
+        Self { after, ..self }
+    }
+
     /// Only for so many requests.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
@@ -73,13 +91,26 @@ impl Fault {
     fn matches(&self, request: &Logged) -> bool {
         (self.verbs.is_empty() || self.verbs.contains(&request.verb))
             && (self.resource.is_empty() || self.resource == request.resource)
+            && (self.only)(request)
             && self.times != Some(0)
+    }
+
+    /// Whether it is in force at a request; those that go through first are counted down.
+    fn meets(&mut self, request: &Logged) -> bool {
+        if !self.matches(request) {
+            return false;
+        }
+        let waits = self.after > 0;
+        self.after = self.after.saturating_sub(1);
+        !waits
     }
 }
 
 /// The first fault that matches, which is used up by one.
 pub(crate) fn take(faults: &mut [Fault], request: &Logged) -> Option<Effect> {
-    let fault = faults.iter_mut().find(|f| f.matches(request))?;
+    let fault = faults
+        .iter_mut()
+        .find_map(|f| f.meets(request).then_some(f))?;
     fault.times = fault.times.map(|times| times.saturating_sub(1));
     Some(fault.effect)
 }

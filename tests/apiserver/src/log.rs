@@ -19,4 +19,6 @@ pub struct Logged {
     pub name: String,
     /// Nothing but metadata was asked for.
     pub metadata_only: bool,
+    /// Nothing was to be kept of it.
+    pub dry_run: bool,
 }

@@ -104,6 +104,7 @@ impl Asked {
             namespace: self.place.namespace.clone(),
             name: self.place.name.clone(),
             metadata_only: self.metadata_only,
+            dry_run: self.dry_run(),
         }
     }
 }

@@ -223,12 +223,30 @@ impl Histogram {
 }
 
 /// Whether and how the filter is put into a gateway.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    crates(kube_core = "::kube_core"),
+    validation = Rule::new(
+        "!has(self.assumeWasm) || !self.assumeWasm || (has(self.enabled) && self.enabled)"
+    ).message("assumeWasm needs enabled: true")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deploy {
-    /// If absent: on for Envoy Gateway and Istio. Into Kong the controller does not deploy yet.
+    /// If absent: on for Envoy Gateway and Istio, off for Kong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// Kong only: its data planes can load the filter as a plugin, whatever the image and the settings of their Pods show.
+    /// A Kong that cannot may refuse its whole configuration. A dry run of the plugin comes first either way.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub assume_wasm: bool,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Deploy {

@@ -6,9 +6,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    Installation, Manifest, ManifestKind, Plan, Reason, Subject, few, module_awaited,
+    Installation, Manifest, ManifestKind, Plan, Reason, Subject, few, is_taken, module_awaited,
     names::{self, is_ours},
     others::others,
+    refusal,
 };
 use crate::target::{GATEWAY_GROUP, Target};
 
@@ -37,6 +38,9 @@ pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
         return module_awaited();
     };
     let (mut objects, cluster) = way(home, subject, namespace);
+    if let Some(no_way) = no_way(subject, &objects) {
+        return Plan { objects, ..no_way };
+    }
     let extension = extension(home, subject, &cluster, module);
     objects.push(Manifest::new(
         home,
@@ -53,6 +57,27 @@ pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
         ));
     }
     Plan::deployed(objects, partly)
+}
+
+/// Envoy Gateway takes patches only where that is switched on in its own configuration. The patch's status is the only
+/// thing that says so to everybody; without a word the filter waits: it would have nobody to call.
+fn no_way(subject: &Subject<'_>, way: &[Manifest]) -> Option<Plan> {
+    const ADVICE: &str = "switch extensionApis.enableEnvoyPatchPolicy on in Envoy Gateway's configuration, or let a \
+                          listener take HTTPRoutes of the Gateway's own namespace";
+    let patched = way.iter().any(|m| m.kind == ManifestKind::EnvoyPatchPolicy);
+    if !patched || is_taken(subject.patch) {
+        return None;
+    }
+    Some(match refusal(subject.patch) {
+        Some(why) => Plan::not(Reason::Refused, format!("{why}; {ADVICE}")),
+        None => Plan::not(
+            Reason::NotDeployed,
+            format!(
+                "no listener of the Gateway takes a route of ours, and Envoy Gateway has not said of the \
+                 EnvoyPatchPolicy that is there instead whether it takes it: {ADVICE}"
+            ),
+        ),
+    })
 }
 
 /// What gives a cluster to call, and its name.

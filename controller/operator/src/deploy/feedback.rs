@@ -2,16 +2,28 @@
 
 use serde_json::Value;
 
+/// Whether a gateway says that it took an object, and none that it did not.
+#[must_use]
+pub fn is_taken(object: &Value) -> bool {
+    let mut conditions = conditions(object);
+    refusal(object).is_none()
+        && conditions.any(|c| c["type"] == "Accepted" && c["status"] == "True")
+}
+
+/// Of all parents or ancestors in its status.
+fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
+    let status = &object["status"];
+    let of = |key: &str| status[key].as_array().into_iter().flatten();
+    of("ancestors")
+        .chain(of("parents"))
+        .flat_map(|about| about["conditions"].as_array().into_iter().flatten())
+}
+
 /// The first refusal among the conditions of an object's status, by whomever: for each parent or ancestor, the conditions
 /// that say whether it is taken.
 #[must_use]
 pub fn refusal(object: &Value) -> Option<String> {
-    let status = &object["status"];
-    let of = |key: &str| status[key].as_array().into_iter().flatten();
-    let mut conditions = of("ancestors")
-        .chain(of("parents"))
-        .flat_map(|about| about["conditions"].as_array().into_iter().flatten());
-    conditions.find_map(|condition| {
+    conditions(object).find_map(|condition| {
         let kind = condition["type"].as_str()?;
         let refused = condition["status"] == "False"
             && ["Accepted", "Programmed", "ResolvedRefs"].contains(&kind);

@@ -20,9 +20,10 @@ pub const DETACH: &str = "gaugeway.dev/detach";
 /// On policies whose deployment would outlive them.
 pub const FINALIZER: &str = "gaugeway.dev/detach";
 
-/// Name of everything that belongs to one gateway: 64 bits of a hash, readable in no other way; the annotation
-/// [`GATEWAY`] says which.
-pub(super) fn object_name(instance: &str, gateway: &GatewayName) -> String {
+/// Name of everything that belongs to one gateway, and of its plugin in routes' annotations: 64 bits of a hash, readable
+/// in no other way; the annotation [`GATEWAY`] says which.
+#[must_use]
+pub fn object_name(instance: &str, gateway: &GatewayName) -> String {
     format!("gaugeway-{}", short(&[instance, gateway.as_str()]))
 }
 

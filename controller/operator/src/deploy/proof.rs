@@ -16,14 +16,15 @@ pub enum Proof {
     Unknown(String),
 }
 
-/// Of the Pods of a data plane.
+/// Of the Pods of a data plane. It takes one that is ready to prove anything, and one that is there to disprove it: a new
+/// Pod that cannot load the filter never becomes ready while it is told to.
 #[must_use]
 pub fn prove(pods: &[Pod]) -> Proof {
-    let ready: Vec<&Pod> = pods.iter().filter(|pod| is_ready(pod)).collect();
-    if ready.is_empty() {
+    let alive: Vec<&Pod> = pods.iter().filter(|pod| is_alive(pod)).collect();
+    if !alive.iter().any(|pod| is_ready(pod)) {
         return Proof::Unknown("no Pod of the data plane is ready".to_owned());
     }
-    let missing: Vec<String> = ready
+    let missing: Vec<String> = alive
         .iter()
         .flat_map(|pod| {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -39,11 +40,16 @@ pub fn prove(pods: &[Pod]) -> Proof {
     }
 }
 
+/// Neither ending nor over.
+fn is_alive(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
     let mut all = conditions.into_iter().flatten();
-    pod.metadata.deletion_timestamp.is_none()
-        && all.any(|c| c.type_ == "Ready" && c.status == "True")
+    all.any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 fn missing(pod: &Pod) -> Vec<String> {
@@ -55,11 +61,15 @@ fn missing(pod: &Pod) -> Vec<String> {
         return vec!["no container is Kong's".to_owned()];
     };
     let mut missing = Vec::new();
-    if !has_wasm(kong) {
-        let image = kong.image.as_deref().unwrap_or("none");
-        missing.push(format!(
+    let image = kong.image.as_deref().unwrap_or("none");
+    match version(kong) {
+        Some(9 | 10) => {}
+        Some(4..=8) => missing.push(format!(
+            "its image {image} takes filters, but not as plugins; gaugeway render kong prints filter chains for it"
+        )),
+        _ => missing.push(format!(
             "its image {image} is not by its tag Kong 3.9 or 3.10"
-        ));
+        )),
     }
     if value(kong, "KONG_WASM") != Some("on") {
         missing.push("KONG_WASM is not \"on\"".to_owned());
@@ -93,16 +103,15 @@ fn repository(container: &Container) -> &str {
     last.split(':').next().unwrap_or_default()
 }
 
-fn has_wasm(container: &Container) -> bool {
+/// The minor version of a Kong 3, by its image's tag.
+fn version(container: &Container) -> Option<u32> {
     let image = container.image.as_deref().unwrap_or_default();
     let image = image.split('@').next().unwrap_or_default();
     let last = image.rsplit('/').next().unwrap_or_default();
-    let Some((name, tag)) = last.split_once(':') else {
-        return false;
-    };
+    let (name, tag) = last.split_once(':')?;
     let mut parts = tag.split(['.', '-']);
-    let version = (parts.next(), parts.next());
-    name.contains("kong") && matches!(version, (Some("3"), Some("9" | "10")))
+    let is_kong_3 = name.contains("kong") && parts.next() == Some("3");
+    parts.next().filter(|_| is_kong_3)?.parse().ok()
 }
 
 /// Of a variable whose value stands in the Pod itself. The last of a name wins, as in the container.

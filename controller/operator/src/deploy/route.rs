@@ -1,6 +1,10 @@
 //! What matters of a route.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::PLUGINS;
 
 /// A kind of object that Kong attaches plugins to. A Service is none on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +43,8 @@ pub struct RouteFacts {
     pub parents: Vec<Parent>,
     /// Of an Ingress.
     pub class: Option<String>,
+    /// Of an Ingress: where its controller says that it is published.
+    pub addresses: BTreeSet<String>,
 }
 
 /// A Gateway that a route names.
@@ -84,6 +90,40 @@ impl RouteKind {
 }
 
 impl RouteFacts {
+    /// Of an object as an API server shows it.
+    #[must_use]
+    pub fn of(kind: RouteKind, object: &Value) -> Self {
+        let meta = &object["metadata"];
+        let namespace = text(&meta["namespace"]);
+        let labels = meta["labels"].as_object().into_iter().flatten();
+        let parents = items(&object["spec"]["parentRefs"])
+            .filter(|p| p["kind"].is_null() || p["kind"] == "Gateway");
+        let published = items(&object["status"]["loadBalancer"]["ingress"]);
+        let published = published.flat_map(|p| [&p["ip"], &p["hostname"]]);
+        Self {
+            version: text(&meta["resourceVersion"]),
+            labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
+            plugins: meta["annotations"][PLUGINS].as_str().map(str::to_owned),
+            parents: parents
+                .map(|p| Parent {
+                    namespace: namespace_of(p, &namespace),
+                    name: text(&p["name"]),
+                    accepted: is_accepted(object, p, &namespace),
+                })
+                .collect(),
+            class: class(kind, object),
+            addresses: published
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            id: RouteId {
+                kind,
+                name: text(&meta["name"]),
+                namespace,
+            },
+        }
+    }
+
     /// Whether that Gateway took it.
     pub(super) fn accepted_by(&self, namespace: &str, name: &str) -> bool {
         let is = |p: &Parent| p.accepted && p.namespace == namespace && p.name == name;
@@ -95,5 +135,78 @@ impl std::fmt::Display for RouteId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = self.kind.as_str();
         write!(f, "{kind} {}/{}", self.namespace, self.name)
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A reference's namespace, which is the route's own where it has none.
+fn namespace_of(reference: &Value, own: &str) -> String {
+    let named = reference["namespace"].as_str();
+    named.unwrap_or(own).to_owned()
+}
+
+/// Whether a Gateway took the route, at any of its listeners.
+fn is_accepted(route: &Value, parent: &Value, own: &str) -> bool {
+    let same = |other: &Value| {
+        other["name"] == parent["name"] && namespace_of(other, own) == namespace_of(parent, own)
+    };
+    items(&route["status"]["parents"])
+        .filter(|status| same(&status["parentRef"]))
+        .flat_map(|status| items(&status["conditions"]))
+        .any(|c| c["type"] == "Accepted" && c["status"] == "True")
+}
+
+fn class(kind: RouteKind, object: &Value) -> Option<String> {
+    if kind != RouteKind::Ingress {
+        return None;
+    }
+    let old = &object["metadata"]["annotations"]["kubernetes.io/ingress.class"];
+    let class = object["spec"]["ingressClassName"].as_str();
+    class.or(old.as_str()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_of_the_same_name_elsewhere_accepts_nothing() {
+        let route = |accepted_in: &str| {
+            RouteFacts::of(
+                RouteKind::HttpRoute,
+                &json!({
+                    "metadata": {"namespace": "shop", "name": "web"},
+                    "spec": {"parentRefs": [{"name": "edge"}, {"name": "edge", "namespace": "bank"}]},
+                    "status": {"parents": [{
+                        "parentRef": {"name": "edge", "namespace": accepted_in},
+                        "conditions": [{"type": "Accepted", "status": "True"}],
+                    }]},
+                }),
+            )
+        };
+        assert!(route("shop").accepted_by("shop", "edge"));
+        assert!(!route("shop").accepted_by("bank", "edge"));
+        assert!(route("bank").accepted_by("bank", "edge"));
+        assert!(!route("bank").accepted_by("shop", "edge"));
+    }
+
+    #[test]
+    fn an_ingress_has_its_class_by_either_way() {
+        let of = |object: &Value| RouteFacts::of(RouteKind::Ingress, object).class;
+        let old = json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "old"}}});
+        assert_eq!(of(&old).as_deref(), Some("old"));
+        let mut both = old;
+        both["spec"]["ingressClassName"] = json!("new");
+        assert_eq!(of(&both).as_deref(), Some("new"));
+        assert_eq!(RouteFacts::of(RouteKind::HttpRoute, &both).class, None);
     }
 }

@@ -19,7 +19,7 @@ pub enum Edit {
 pub fn attach_token(value: Option<&str>, token: &str) -> Edit {
     match value {
         None => Edit::Set(token.to_owned()),
-        Some(value) if names(value, token) => Edit::None,
+        Some(value) if names_plugin(value, token) => Edit::None,
         // An annotation that is there and empty stays apart from one that is not there: the comma remembers it.
         Some(value) => Edit::Set(format!("{value},{token}")),
     }
@@ -28,7 +28,7 @@ pub fn attach_token(value: Option<&str>, token: &str) -> Edit {
 /// Takes a name out, wherever it stands.
 #[must_use]
 pub fn detach_token(value: Option<&str>, token: &str) -> Edit {
-    let Some(value) = value.filter(|value| names(value, token)) else {
+    let Some(value) = value.filter(|value| names_plugin(value, token)) else {
         return Edit::None;
     };
     let rest: Vec<&str> = value.split(',').filter(|p| p.trim() != token).collect();
@@ -39,6 +39,8 @@ pub fn detach_token(value: Option<&str>, token: &str) -> Edit {
     }
 }
 
-fn names(value: &str, token: &str) -> bool {
+/// Whether a value of [`PLUGINS`] has a name in it.
+#[must_use]
+pub fn names_plugin(value: &str, token: &str) -> bool {
     value.split(',').any(|part| part.trim() == token)
 }

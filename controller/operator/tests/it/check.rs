@@ -30,6 +30,8 @@ fn what_is_right_is_taken() {
         with(&json!({"maxSeries": 1})),
         with(&json!({"maxSeries": 1_000_000})),
         with(&json!({"whenIdle": "Absent", "kongCompatible": true})),
+        with(&json!({"deploy": {"enabled": true, "assumeWasm": true}})),
+        with(&json!({"deploy": {"assumeWasm": false}})),
         with(&json!({"histogram": {"schema": 5, "classicBuckets": ["2500us", "40ms", "1m30s"]}})),
         with(
             &json!({"serviceSelector": {"matchNames": [{"name": "cart"}], "matchLabels": {"tier": "web"}}}),
@@ -54,6 +56,14 @@ fn what_is_wrong_is_refused_by_the_rules_and_by_us() {
         (
             json!({"targetRefs": [{"group": "", "kind": "Service", "name": "cart"}]}),
             "a target is",
+        ),
+        (
+            with(&json!({"deploy": {"assumeWasm": true}})),
+            "enabled: true",
+        ),
+        (
+            with(&json!({"deploy": {"enabled": false, "assumeWasm": true}})),
+            "enabled: true",
         ),
         (with(&json!({"reportInterval": "999ms"})), "1s to 1h"),
         (with(&json!({"reportInterval": "1h1s"})), "1s to 1h"),

@@ -29,6 +29,7 @@ struct Scene {
     module: Option<&'static str>,
     gateway: Value,
     extensions: Vec<Value>,
+    patch: Value,
     routes: Vec<RouteFacts>,
     kongs: BTreeSet<(String, String)>,
     confined: Option<BTreeSet<String>>,
@@ -52,6 +53,7 @@ impl Scene {
                 "spec": {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
             }),
             extensions: Vec::new(),
+            patch: taken("Accepted", "True"),
             routes: vec![
                 route(RouteKind::HttpRoute, "shop", "web"),
                 route(RouteKind::GrpcRoute, "bank", "pay"),
@@ -103,6 +105,7 @@ impl Scene {
                 module: self.module,
                 object: &self.gateway,
                 extensions: &extensions,
+                patch: &self.patch,
                 routes: &self.routes,
                 kongs: &self.kongs,
                 confined: self.confined.as_ref(),
@@ -124,6 +127,7 @@ fn route(kind: RouteKind, namespace: &str, name: &str) -> RouteFacts {
         plugins: None,
         parents: vec![parent("shop", "edge")],
         class: None,
+        addresses: BTreeSet::new(),
     }
 }
 
@@ -158,6 +162,14 @@ fn text(plan: &Plan) -> String {
         Deployment::Deployed { partly, .. } => partly.join("; "),
         Deployment::Unmanaged => String::new(),
     }
+}
+
+/// A status with one condition.
+fn taken(kind: &str, status: &str) -> Value {
+    let condition =
+        json!({"type": kind, "status": status, "reason": "Disabled", "message": "is off"});
+    json!({"kind": "EnvoyPatchPolicy", "metadata": {"name": "x"},
+        "status": {"ancestors": [{"conditions": [condition]}]}})
 }
 
 fn extension(name: &str, spec: &Value) -> Value {
@@ -325,6 +337,32 @@ fn a_gateway_that_takes_no_route_of_ours_gets_a_patch() {
             policy["spec"]["wasm"][0]["config"]["cluster"],
             "gaugeway-controller"
         );
+    }
+}
+
+/// peers.md: `EnvoyPatchPolicy` is off by default. Its own status is the only thing that says so: the patch stays, so
+/// that switching it on is seen, and the filter that would have nobody to call waits.
+#[test]
+fn a_patch_that_is_not_taken_keeps_the_filter_away() {
+    for (patch, reason, word) in [
+        (Value::Null, Reason::NotDeployed, "has not said"),
+        (taken("Accepted", "False"), Reason::Refused, "is off"),
+        (
+            taken("Programmed", "True"),
+            Reason::NotDeployed,
+            "has not said",
+        ),
+    ] {
+        let mut scene = Scene::of(ENVOY_GATEWAY);
+        scene.gateway["spec"]["listeners"][0]["allowedRoutes"] =
+            json!({"namespaces": {"from": "Selector"}});
+        scene.patch = patch;
+        let plan = scene.plan();
+        assert_eq!(why_not(&plan), Some(reason));
+        assert!(text(&plan).contains(word) && text(&plan).contains("enableEnvoyPatchPolicy"));
+        let kinds: Vec<_> = plan.objects.iter().map(|m| m.kind).collect();
+        assert_eq!(kinds, [ManifestKind::EnvoyPatchPolicy]);
+        assert!(!plan.hold);
     }
 }
 
@@ -550,6 +588,10 @@ fn pods_show_that_they_can_load_the_filter() {
 
 #[test]
 fn everything_that_is_missing_is_named() {
+    let Proof::Missing(what) = proof(&[able("kong:3.8")]) else {
+        panic!()
+    };
+    assert!(what[0].contains("gaugeway render kong"), "{what:?}");
     let bare = pod("kong:3.9", &json!({}));
     let Proof::Missing(what) = proof(&[bare]) else {
         panic!()
@@ -571,10 +613,25 @@ fn everything_that_is_missing_is_named() {
 
 #[test]
 fn pods_that_are_not_ready_prove_nothing() {
-    let mut starting = pod("kong:3.11", &json!({}));
-    starting["status"]["conditions"][0]["status"] = json!("False");
-    assert!(matches!(proof(&[starting.clone()]), Proof::Unknown(_)));
-    assert_eq!(proof(&[starting, able("kong:3.9")]), Proof::Proven);
+    let not_ready = |image: &str| {
+        let mut pod = able(image);
+        pod["status"]["conditions"][0]["status"] = json!("False");
+        pod
+    };
+    assert!(matches!(proof(&[not_ready("kong:3.9")]), Proof::Unknown(_)));
+    assert_eq!(
+        proof(&[not_ready("kong:3.9"), able("kong:3.9")]),
+        Proof::Proven
+    );
+    // A roll-out to a Kong that cannot load it would wait for ever for a Pod that is told to.
+    let rolling = [not_ready("kong:3.11"), able("kong:3.9")];
+    assert!(matches!(proof(&rolling), Proof::Missing(_)));
+    let mut over = rolling;
+    over[0]["status"]["phase"] = json!("Failed");
+    assert_eq!(proof(&over), Proof::Proven);
+    let mut ending = able("kong:3.9");
+    ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert!(matches!(proof(&[ending]), Proof::Unknown(_)));
 }
 
 fn applied(value: Option<&str>, edit: Edit) -> Option<String> {

@@ -92,6 +92,17 @@ impl Failure {
         self.code == 403
     }
 
+    /// Somebody wrote it meanwhile.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code == 409
+    }
+
+    /// The object itself is not taken: by its schema or by an admission webhook. A right that is missing is another thing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let denied = self.code == 403 && self.text.contains("denied the request");
+        denied || matches!(self.code, 400 | 422)
+    }
+
     /// What happened.
     pub(crate) fn text(&self) -> &str {
         &self.text
@@ -158,6 +169,10 @@ mod tests {
             assert!(reasons.contains(&Failure::answered(code, "").reason));
         }
         assert!(Failure::answered(404, "").is_not_found());
+        let webhook = r#"admission webhook "validations.kong.konghq.com" denied the request: no"#;
+        assert!(Failure::answered(400, webhook).is_refusal());
+        assert!(Failure::answered(403, webhook).is_refusal());
+        assert!(!Failure::answered(403, "cannot patch resource kongplugins").is_refusal());
     }
 
     #[test]
