@@ -126,8 +126,9 @@ impl Keeper {
         loop {
             changes.borrow_and_update();
             let judged = Arc::new(self.judge());
+            let told = Arc::clone(&self.told.borrow());
             self.news
-                .send_replace(News::of(&judged, self.classes_known));
+                .send_replace(News::of(&judged, self.classes_known, told));
             if self.enforce(&judged).await.is_err() {
                 return;
             }

@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use gaugeway_operator::{PolicyId, Verdict};
+use gaugeway_operator::{PolicyId, Verdict, deploy::Deployment};
 use gaugeway_wire::GatewayName;
 
 use super::judge::Judged;
+use crate::deploy::Told;
 
 /// See the module's documentation. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -17,11 +18,13 @@ pub(crate) struct News {
     gateways: Option<Arc<BTreeSet<String>>>,
     /// Policies that want to be attached to a gateway and cannot be used, with why.
     unusable: Arc<BTreeMap<String, Vec<(String, String)>>>,
+    /// How each gateway came to its filter; only a leader that deploys knows.
+    deployments: Arc<Told>,
 }
 
 impl News {
     /// `everywhere`: the controller reads all namespaces.
-    pub(super) fn of(judged: &Judged, everywhere: bool) -> Self {
+    pub(super) fn of(judged: &Judged, everywhere: bool, deployments: Arc<Told>) -> Self {
         let known = &judged.known;
         let classes = known.ingress_classes.iter().flatten();
         let classes = classes.map(|class| format!("ingressclass:{class}"));
@@ -47,6 +50,7 @@ impl News {
         Self {
             gateways: everywhere.then(|| Arc::new(gateways.chain(classes).collect())),
             unusable: Arc::new(unusable),
+            deployments,
         }
     }
 
@@ -54,6 +58,11 @@ impl News {
     pub(crate) fn has(&self, gateway: &GatewayName) -> Option<bool> {
         let all = self.gateways.as_ref()?;
         Some(all.contains(gateway.as_str()))
+    }
+
+    /// How it came to its filter, as far as this replica knows.
+    pub(crate) fn deployment(&self, gateway: &GatewayName) -> Deployment {
+        self.deployments.get(gateway).cloned().unwrap_or_default()
     }
 
     /// Policies that want to be attached to it and cannot be used.
