@@ -10,6 +10,7 @@ mod check;
 mod definition;
 mod deploying;
 mod make;
+mod naming;
 mod resolving;
 mod schemas;
 mod statuses;
