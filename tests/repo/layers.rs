@@ -29,7 +29,10 @@ const LAYERS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("gaugeway-apiserver", &[]),
-    ("gaugeway-bench", &["gaugeway-rig"]),
+    (
+        "gaugeway-bench",
+        &["gaugeway-wire", "gaugeway-apiserver", "gaugeway-rig"],
+    ),
     (
         "gaugeway-fuzz",
         &[

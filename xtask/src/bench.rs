@@ -1,4 +1,4 @@
-//! Benches: criterion's, found through `cargo metadata`, and the filter's cost in a real Envoy.
+//! Benches: criterion's, found through `cargo metadata`, and those with real processes.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use crate::run::{self, Step, cargo};
 use crate::tools::{Need, Tools};
 
-/// Those in a real Envoy: one program of its own, its runs take minutes and need set-up.
-const IN_ENVOY: [(&str, &str); 3] = [
+/// Those with real processes: one program of its own, its runs take minutes and need set-up.
+const WITH_PROCESSES: [(&str, &str); 5] = [
     (
         "filter",
         "CPU that the filter adds to a request in a real Envoy, beside other filters",
@@ -22,12 +22,20 @@ const IN_ENVOY: [(&str, &str); 3] = [
         "callbacks",
         "CPU of one turn of a worker's event loop while 4,096 addresses change owners",
     ),
+    (
+        "mapping",
+        "from a change of an EndpointSlice until it is in force in every worker of a real Envoy",
+    ),
+    (
+        "scale",
+        "time, CPU and memory of the controller with 100,000 endpoints that change, beside kube-rs's stores",
+    ),
 ];
 
 /// Stories with two controllers, on the test profile: what they time is the protocol.
 const FAILOVER: (&str, &str) = (
     "failover",
-    "from the end of a leader to its successor's first report, and a minute without an API server",
+    "from the end of a leader to the next acknowledged report, and a minute without an API server",
 );
 const FAILOVERS: [&str; 2] = [
     "failover::twenty_leaders_that_end_in_order",
@@ -38,7 +46,7 @@ const FAILOVERS: [&str; 2] = [
 pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result<()> {
     let criterion = criterion_benches()?;
     if list {
-        IN_ENVOY
+        WITH_PROCESSES
             .iter()
             .chain([&FAILOVER])
             .for_each(|(bench, what)| println!("{bench}\t{what}"));
@@ -52,13 +60,13 @@ pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result
         .iter()
         .filter(|(_, bench)| wanted(bench))
         .collect();
-    let in_envoy: Vec<_> = IN_ENVOY
+    let with_processes: Vec<_> = WITH_PROCESSES
         .iter()
         .map(|(bench, _)| *bench)
         .filter(|bench| wanted(bench))
         .collect();
     let failover = wanted(FAILOVER.0);
-    if criterion.is_empty() && in_envoy.is_empty() && !failover {
+    if criterion.is_empty() && with_processes.is_empty() && !failover {
         bail!(
             "there is no bench called {}: cargo xtask bench --list",
             name.unwrap_or_default()
@@ -69,7 +77,7 @@ pub(crate) fn bench(name: Option<&str>, list: bool, args: &[OsString]) -> Result
         run::run(cargo(["bench", "--package", package, "--bench", bench, "--"]).args(args))?;
         step.done();
     }
-    run_in_envoy(&in_envoy, args)?;
+    run_with_processes(&with_processes, args)?;
     if failover { run_failover() } else { Ok(()) }
 }
 
@@ -83,7 +91,7 @@ fn run_failover() -> Result<()> {
     Ok(())
 }
 
-fn run_in_envoy(benches: &[&str], args: &[OsString]) -> Result<()> {
+fn run_with_processes(benches: &[&str], args: &[OsString]) -> Result<()> {
     if benches.is_empty() {
         return Ok(());
     }
@@ -109,7 +117,7 @@ fn run_in_envoy(benches: &[&str], args: &[OsString]) -> Result<()> {
     run::run(others.arg(&built).current_dir(filters()))?;
     let release = target.join("release");
     for bench in benches {
-        let step = Step::start(format!("bench {bench} in a real Envoy"));
+        let step = Step::start(format!("bench {bench}"));
         let mut command = run::command(release.join("gaugeway-bench"));
         command.arg(bench).args(args).envs(tools.environment());
         command.env("GAUGEWAY_BIN", release.join("gaugeway"));

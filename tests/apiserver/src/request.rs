@@ -110,7 +110,7 @@ impl Asked {
 }
 
 impl Place {
-    fn parse(path: &str) -> Outcome<Self> {
+    pub(crate) fn parse(path: &str) -> Outcome<Self> {
         let parts: Vec<String> = path
             .split('/')
             .filter(|p| !p.is_empty())

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -135,6 +135,35 @@ impl ApiServer {
     /// Forgets the past: a watch from an earlier resource version gets 410. Watches that run go on.
     pub fn expire(&self) {
         self.shared.store().expire();
+    }
+
+    /// Creates or replaces the object that a path names, without a request.
+    ///
+    /// # Errors
+    /// When a client would be refused.
+    pub fn put(&self, path: &str, object: Value) -> Result<()> {
+        let place = Place::parse(path).map_err(|refusal| anyhow!("{path}: {refusal:?}"))?;
+        let held = self.shared.store().get(&place).is_ok();
+        let write = if held { Write::Replace } else { Write::Create };
+        let written = self.shared.write(&place, write(object), false);
+        written.map_err(|refusal| anyhow!("{path}: {refusal:?}"))?;
+        Ok(())
+    }
+
+    /// Deletes the object that a path names, without a request.
+    ///
+    /// # Errors
+    /// When a client would be refused.
+    pub fn remove(&self, path: &str) -> Result<()> {
+        let place = Place::parse(path).map_err(|refusal| anyhow!("{path}: {refusal:?}"))?;
+        let deleted = self.shared.delete(&place, &Value::Null, false);
+        deleted.map_err(|refusal| anyhow!("{path}: {refusal:?}"))?;
+        Ok(())
+    }
+
+    /// Keeps the last changes of each kind only, so many or twice as many: a server that changes for long forgets.
+    pub fn keep_changes(&self, changes: usize) {
+        self.shared.store().kept = changes;
     }
 
     /// Ends all connections and takes no new ones, as if the server had gone.

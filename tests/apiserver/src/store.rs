@@ -1,7 +1,7 @@
 //! The objects, and what happened to them.
 //!
-//! One counter numbers every change of every object, as in etcd. A table keeps its changes until [`Store::expire`]: a
-//! watch from before what is kept gets 410.
+//! One counter numbers every change of every object, as in etcd. A table keeps its changes until [`Store::expire`], or the
+//! last ones that it was told to keep: a watch from before what is kept gets 410.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -58,6 +58,8 @@ pub(crate) enum Write<'a> {
 pub(crate) struct Store {
     pub(crate) tables: BTreeMap<TableKey, Table>,
     pub(crate) version: u64,
+    /// Changes of a table that are kept, at least; twice as many at most.
+    pub(crate) kept: usize,
     uids: u64,
 }
 
@@ -66,6 +68,7 @@ impl Store {
         let mut store = Self {
             tables: BTreeMap::new(),
             version: 1,
+            kept: usize::MAX,
             uids: 0,
         };
         for resource in built_in() {
@@ -194,8 +197,7 @@ impl Store {
     /// Forgets all changes: watches from before now get 410.
     pub(crate) fn expire(&mut self) {
         for table in self.tables.values_mut() {
-            let last = table.changes.drain(..).next_back();
-            table.lost = last.map_or(table.lost, |c| c.version);
+            table.forget(table.changes.len());
             table.forgotten = self.version;
         }
     }
@@ -284,7 +286,7 @@ impl Store {
         after: Option<&Arc<Value>>,
         object: &Arc<Value>,
     ) {
-        let version = self.version;
+        let (version, kept) = (self.version, self.kept);
         let key = (place.group.clone(), place.resource.clone());
         if let Some(table) = self.tables.get_mut(&key) {
             match after {
@@ -304,6 +306,9 @@ impl Store {
                 before,
                 after: after.cloned(),
             });
+            if table.changes.len() > kept.saturating_mul(2) {
+                table.forget(table.changes.len() - kept);
+            }
         }
         if key == (CRD_GROUP.to_owned(), CRD_PLURAL.to_owned())
             && let Some(resource) = Resource::of_crd(object)
@@ -315,6 +320,15 @@ impl Store {
                 Some(_) => self.serve(resource),
             }
         }
+    }
+}
+
+impl Table {
+    /// Forgets the oldest changes.
+    fn forget(&mut self, changes: usize) {
+        let last = self.changes.drain(..changes).next_back();
+        self.lost = last.map_or(self.lost, |c| c.version);
+        self.forgotten = self.forgotten.max(self.lost);
     }
 }
 

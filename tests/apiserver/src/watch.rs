@@ -1,6 +1,6 @@
 //! Which objects a list or watch is about, and what a watch says of a change.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -142,8 +142,9 @@ pub(crate) fn list(store: &Store, asked: &Asked) -> Outcome<Value> {
         .ok()
         .filter(|l| *l > 0)
         .unwrap_or(usize::MAX);
-    let all = table.objects.iter().filter(|(_, o)| scope.has(o));
-    let mut rest = all.skip_while(|(key, _)| after.as_ref().is_some_and(|after| *key <= after));
+    let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let all = table.objects.range((begin, Bound::Unbounded));
+    let mut rest = all.filter(|(_, o)| scope.has(o));
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let mut meta = json!({"resourceVersion": version.to_string()});
     if rest.next().is_some()

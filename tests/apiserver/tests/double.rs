@@ -341,3 +341,48 @@ async fn faults_are_laid_on_and_lifted() {
     server.come_back();
     services.get("a").await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_put_without_a_request_is_watched_and_old_changes_are_forgotten() {
+    let server = ApiServer::start().await.unwrap();
+    let services: Api<Service> = Api::namespaced(connect(&server).await, "shop");
+    let path = |n: usize| format!("/api/v1/namespaces/shop/services/s{n}");
+    server.keep_changes(2);
+    let put = |n: usize| {
+        server.put(
+            &path(n),
+            serde_json::to_value(service(&format!("s{n}"))).unwrap(),
+        )
+    };
+    put(0).unwrap();
+    let listed = services.list(&ListParams::default()).await.unwrap();
+    let version = listed.metadata.resource_version.unwrap();
+    put(1).unwrap();
+    server.remove(&path(1)).unwrap();
+    assert!(server.remove(&path(1)).is_err());
+    let mut watch = pin!(
+        services
+            .watch(&WatchParams::default(), &version)
+            .await
+            .unwrap()
+    );
+    for _ in 0..2 {
+        let event = watch.next().await.unwrap().unwrap();
+        let (WatchEvent::Added(seen) | WatchEvent::Deleted(seen)) = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!(seen.name_any(), "s1");
+    }
+    (2..8).for_each(|n| put(n).unwrap());
+    let mut late = pin!(
+        services
+            .watch(&WatchParams::default(), &version)
+            .await
+            .unwrap()
+    );
+    let event = late.next().await.unwrap().unwrap();
+    assert!(
+        matches!(&event, WatchEvent::Error(status) if status.code == 410),
+        "{event:?}"
+    );
+}

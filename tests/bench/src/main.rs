@@ -1,5 +1,6 @@
 //! What the filter costs in a real Envoy, beside an empty filter and a plain one: `cargo xtask bench filter`,
-//! `cargo xtask bench latency` and `cargo xtask bench callbacks`.
+//! `cargo xtask bench latency` and `cargo xtask bench callbacks`. What the controller takes in a large cluster, and how
+//! soon its workers know: `cargo xtask bench scale` and `cargo xtask bench mapping`.
 //!
 //! Rounds interleave the variants in random order; what is compared stems from the same round, and of all rounds the
 //! median is given with a distribution-free interval. Noise of the machine hits all variants of a round alike, so
@@ -14,12 +15,20 @@
 )]
 
 mod callbacks;
+mod cluster;
 mod cost;
 mod cpu;
+mod double;
 mod figures;
 mod latency;
+mod mapping;
+mod memory;
+mod program;
+mod scale;
 mod statistics;
+mod stores;
 mod variant;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -32,7 +41,7 @@ use crate::variant::Modules;
 #[derive(Parser)]
 #[command(
     name = "cargo xtask bench",
-    about = "What the filter costs in a real Envoy"
+    about = "What the filter costs in a real Envoy, and the controller in a large cluster"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,6 +56,16 @@ enum Bench {
     Latency(latency::Options),
     /// CPU of one turn of a worker's event loop, while thousands of addresses change owners.
     Callbacks(callbacks::Options),
+    /// From a change of an EndpointSlice until it is in force in every worker of a real Envoy.
+    Mapping(mapping::Options),
+    /// Time, CPU and memory of the controller in a large cluster that changes, beside kube-rs's stores.
+    Scale(scale::Options),
+    /// The API server's double, for another bench.
+    #[command(hide = true, name = double::NAME)]
+    Double(cluster::Shape),
+    /// What the controller is compared with, for another bench.
+    #[command(hide = true, name = stores::NAME)]
+    Stores(stores::Options),
 }
 
 /// Where the parts are; `cargo xtask bench` says it.
@@ -78,5 +97,16 @@ async fn main() -> Result<()> {
         Bench::Filter(options) => cost::bench(&options).await,
         Bench::Latency(options) => latency::bench(&options).await,
         Bench::Callbacks(options) => callbacks::bench(&options).await,
+        Bench::Mapping(options) => mapping::bench(&options).await,
+        Bench::Scale(options) => scale::bench(&options).await,
+        Bench::Double(shape) => double::run(shape).await,
+        Bench::Stores(options) => stores::run(&options).await,
     }
+}
+
+/// Of the last minute: what else the machine did.
+fn load_average() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
+    let first = text.split_whitespace().next().unwrap_or_default();
+    first.parse().context("/proc/loadavg")
 }

@@ -68,13 +68,7 @@ impl Modules {
     /// Takes our module out of `gaugeway`, finds the others among `filters`.
     pub(crate) async fn collect(gaugeway: &Path, filters: &Path, dir: &Path) -> Result<Self> {
         let ours = dir.join("gaugeway.wasm");
-        let status = Command::new(gaugeway)
-            .args(["filter", "--output"])
-            .arg(&ours)
-            .status()
-            .await;
-        let status = status.with_context(|| format!("start {}", gaugeway.display()))?;
-        ensure!(status.success(), "gaugeway filter: {status}");
+        write_module(gaugeway, &ours).await?;
         let built = |name: &str| filters.join(format!("bench_filter_{name}.wasm"));
         Ok(Self {
             gaugeway: gaugeway.to_owned(),
@@ -94,6 +88,18 @@ impl Modules {
             Variant::Beside(number) => self.beside.get(number).map(PathBuf::as_path),
         }
     }
+}
+
+/// Our module, out of the program.
+pub(crate) async fn write_module(gaugeway: &Path, file: &Path) -> Result<()> {
+    let status = Command::new(gaugeway)
+        .args(["filter", "--output"])
+        .arg(file)
+        .status()
+        .await;
+    let status = status.with_context(|| format!("start {}", gaugeway.display()))?;
+    ensure!(status.success(), "gaugeway filter: {status}");
+    Ok(())
 }
 
 /// A variant under load.

@@ -67,11 +67,21 @@ pub struct Controller {
 const KEY: [u8; 32] = *b"the rig's key, no secret at all!";
 
 impl Controller {
-    /// Starts it with its key, state and log in `dir`, on ports that stay its own. Returns when it is ready.
+    /// [Launches](Self::launch) it and returns when it is ready.
     ///
     /// # Errors
     /// When it ends or does not become ready; with the tail of its log.
     pub async fn start(dir: &Path, options: ControllerOptions) -> Result<Self> {
+        let controller = Self::launch(dir, options).await?;
+        controller.ready(PATIENCE).await?;
+        Ok(controller)
+    }
+
+    /// Starts it with its key, state and log in `dir`, on ports that stay its own. Returns when these listen.
+    ///
+    /// # Errors
+    /// When it ends; with the tail of its log.
+    pub async fn launch(dir: &Path, options: ControllerOptions) -> Result<Self> {
         let key: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
         fs::write(key_file(dir), key).context("write the token key")?;
         let reserved = [
@@ -80,15 +90,13 @@ impl Controller {
             ReservedPort::new()?,
         ];
         let (process, ports) = launch(dir, &options, &reserved).await?;
-        let controller = Self {
+        Ok(Self {
             options,
             dir: dir.to_owned(),
             reserved,
             process,
             ports,
-        };
-        controller.ready().await?;
-        Ok(controller)
+        })
     }
 
     /// Starts it again after [`Controller::kill`] or [`Controller::terminate`]: same ports, same state.
@@ -97,7 +105,7 @@ impl Controller {
     /// As [`Controller::start`].
     pub async fn restart(&mut self) -> Result<()> {
         (self.process, self.ports) = launch(&self.dir, &self.options, &self.reserved).await?;
-        self.ready().await
+        self.ready(PATIENCE).await
     }
 
     /// Changes the arguments of the next start.
@@ -194,9 +202,13 @@ impl Controller {
         seen.with_context(|| self.process.log_tail())
     }
 
-    async fn ready(&self) -> Result<()> {
+    /// Returns when it is ready.
+    ///
+    /// # Errors
+    /// When it is not within `patience`; with the tail of its log.
+    pub async fn ready(&self, patience: Duration) -> Result<()> {
         let client = Client::new(self.ports.metrics);
-        let outcome = until("the controller is ready", PATIENCE, || async {
+        let outcome = until("the controller is ready", patience, || async {
             let answer = client.send(Request::get("/readyz")).await?;
             if answer.status == 200 {
                 Ok(())

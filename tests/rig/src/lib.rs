@@ -29,5 +29,5 @@ pub use load::{Load, LoadReport};
 pub use oracle::{AccessLine, AccessLog};
 pub use port::ReservedPort;
 pub use prometheus::Prometheus;
-pub use relay::{Fault, Relay};
+pub use relay::{Fault, Passing, Relay};
 pub use upstream::{Act, Latency, Script, Upstream};

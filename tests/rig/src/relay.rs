@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
@@ -52,12 +52,30 @@ pub struct Relay {
     accepting: JoinHandle<()>,
 }
 
+/// What a relay sees pass.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "what they are called")]
+pub enum Passing<'a> {
+    /// On its way to the controller.
+    Call { path: &'a str, body: &'a [u8] },
+    /// On its way back, with the call that it answers.
+    Answer {
+        path: &'a str,
+        call: &'a [u8],
+        body: &'a [u8],
+    },
+}
+
+/// Looks at what passes.
+type Look = Box<dyn Fn(Passing<'_>) + Send + Sync>;
+
 /// Decides about each call: its path and how many with this path came before.
 type Decide = Box<dyn Fn(&str, u64) -> Fault + Send + Sync>;
 
 struct Shared {
     upstream: Mutex<SocketAddr>,
     decide: Mutex<Decide>,
+    look: Mutex<Look>,
     calls: Mutex<BTreeMap<String, u64>>,
     faults: Mutex<u64>,
     pool: Pool<HttpConnector, Full<Bytes>>,
@@ -84,6 +102,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),
             decide: Mutex::new(Box::new(|_, _| Fault::None)),
+            look: Mutex::new(Box::new(|_| ())),
             calls: Mutex::default(),
             faults: Mutex::default(),
             pool: Pool::builder(TokioExecutor::new()).build_http(),
@@ -105,6 +124,11 @@ impl Relay {
     /// Lets `decide` choose the fault of each call, by path and by how many calls with this path came before.
     pub fn faults(&self, decide: impl Fn(&str, u64) -> Fault + Send + Sync + 'static) {
         *lock(&self.shared.decide) = Box::new(decide);
+    }
+
+    /// Shows `look` all that passes without a fault.
+    pub fn observe(&self, look: impl Fn(Passing<'_>) + Send + Sync + 'static) {
+        *lock(&self.shared.look) = Box::new(look);
     }
 
     /// Passes everything from now on.
@@ -164,7 +188,7 @@ async fn relay(
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     match fault {
-        Fault::None => shared.forward(&parts, body).await,
+        Fault::None => shared.pass(&parts, body).await,
         Fault::LoseCall => Err(lost()),
         Fault::LoseAnswer => {
             shared.forward(&parts, body).await?;
@@ -198,6 +222,24 @@ impl Shared {
         let fault = (lock(&self.decide))(path, before);
         *lock(&self.faults) += u64::from(fault != Fault::None);
         fault
+    }
+
+    async fn pass(
+        &self,
+        parts: &hyper::http::request::Parts,
+        body: Bytes,
+    ) -> io::Result<Response<Full<Bytes>>> {
+        let (path, call) = (parts.uri.path(), body.clone());
+        (lock(&self.look))(Passing::Call { path, body: &call });
+        let answer = self.forward(parts, body).await?;
+        let (parts, body) = answer.into_parts();
+        let Ok(body) = body.collect().await.map(Collected::to_bytes);
+        (lock(&self.look))(Passing::Answer {
+            path,
+            call: &call,
+            body: &body,
+        });
+        Ok(Response::from_parts(parts, Full::new(body)))
     }
 
     async fn forward(
@@ -263,7 +305,15 @@ mod tests {
         relay.faults(|_, _| Fault::Refuse(503));
         assert_eq!((call().await.unwrap(), upstream.requests()), (503, 4));
         relay.heal();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&seen);
+        relay.observe(move |passing| {
+            let (Passing::Call { body: call, .. } | Passing::Answer { call, .. }) = passing;
+            lock(&list).push((matches!(passing, Passing::Answer { .. }), call.to_vec()));
+        });
         assert_eq!((call().await.unwrap(), relay.faulted()), (200, 4));
+        let both = [false, true].map(|answer| (answer, b"x".to_vec()));
+        assert_eq!(*lock(&seen), both);
         assert_eq!(relay.calls("/v1/report"), 6);
     }
 }
