@@ -67,6 +67,8 @@ pub struct Cluster {
     /// Where this controller itself lives, if in the cluster: policies there may select Services of all namespaces at
     /// an IngressClass.
     pub own_namespace: Option<String>,
+    /// Reads the `DataPlaneMetricsExtension`s of Kong's operator as policies.
+    pub kong_extensions: bool,
     /// How the filter is put into gateways; `None` leaves that to people.
     pub deploying: Option<Box<Deploying>>,
     /// How often things are tried.

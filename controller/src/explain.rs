@@ -4,6 +4,7 @@
 //! object means nothing, so there is no verdict.
 
 mod answer;
+mod extension;
 mod facts;
 mod gateway;
 mod pods;
@@ -55,6 +56,11 @@ pub(crate) enum Asked {
         gateway: Option<GatewayName>,
     },
     Gateway(GatewayName),
+    /// A DataPlaneMetricsExtension.
+    Extension {
+        namespace: String,
+        name: String,
+    },
 }
 
 /// Answers such questions. Cheap to clone.
@@ -121,6 +127,11 @@ impl Explainer {
                 pods::explain_address(&self.address(address, gateway.as_ref()).await)
             }
             Asked::Gateway(name) => gateway::explain(&self.reach(name).await),
+            Asked::Extension { namespace, name } => {
+                let news = self.news.as_ref().map(|news| news.borrow().clone());
+                let known = news.as_ref().and_then(News::extensions);
+                extension::explain(namespace, name, known)
+            }
         }
     }
 
@@ -182,10 +193,6 @@ impl Explainer {
         let objects = self.mapping.objects();
         GatewayCase {
             name: name.to_string(),
-            deployment: news
-                .as_ref()
-                .map(|news| news.deployment(name))
-                .unwrap_or_default(),
             exists: news.as_ref().and_then(|news| news.has(name)),
             policies: objects.ask(|index, _| index.policies_of(name.as_str())),
             unusable: news.map(|news| news.unusable(name)).unwrap_or_default(),
@@ -384,6 +391,7 @@ fn not_synced(asked: &Asked, missing: &str) -> Explanation {
         }
         Asked::Address { address, .. } => format!("address {address}"),
         Asked::Gateway(name) => format!("gateway {name}"),
+        Asked::Extension { namespace, name } => format!("extension {namespace}/{name}"),
     };
     let step = Step::unclear(
         "source",

@@ -6,8 +6,10 @@
 //! - What cannot be written does not hold up what is in force.
 //! - Every replica brings policies into force at itself; only the leader writes.
 
+mod dropin;
 mod judge;
 mod news;
+mod proofs;
 mod write;
 
 use std::{
@@ -16,7 +18,7 @@ use std::{
 };
 
 use gaugeway_index::RecordingPolicy;
-use gaugeway_operator::{Scene, attachments, status};
+use gaugeway_operator::{Scene, attachments, deploy::Deployment, dropin::Extensions, status};
 use gaugeway_wire::GatewayName;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
@@ -25,14 +27,17 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-pub(crate) use self::{judge::Judged, news::News};
-use self::{judge::judge, write::Writer};
+pub(crate) use self::{dropin::Proofs, judge::Judged, news::News, proofs::Prover};
+use self::{
+    judge::{Cluster as Found, judge},
+    write::Writer,
+};
 use crate::{
     auth::Verifier,
     config::Cluster,
     deploy::Told,
     ledger::Shape,
-    mapping::{Event, Feed, MappingHandle, MappingStopped},
+    mapping::{Event, Feed, MappingHandle, MappingStopped, Workers},
     role::{Gate, Seat},
     source::kubernetes::{Kept, Store},
     telemetry::Telemetry,
@@ -71,7 +76,20 @@ pub(crate) struct Keeper {
     judged: watch::Sender<Option<Arc<Judged>>>,
     /// What became of it.
     told: watch::Receiver<Arc<Told>>,
+    /// Extensions of Kong's operator are read.
+    kong_extensions: bool,
+    proofs: watch::Receiver<Arc<Proofs>>,
+    standings: dropin::Told,
     news: watch::Sender<News>,
+}
+
+/// What a [`Scene`] borrows.
+struct Surroundings {
+    selections: BTreeMap<GatewayName, Vec<Vec<usize>>>,
+    scraped: BTreeMap<GatewayName, BTreeSet<usize>>,
+    workers: Workers,
+    deployments: Arc<BTreeMap<GatewayName, Deployment>>,
+    full: BTreeSet<usize>,
 }
 
 /// What the mapping and the ledger were told last.
@@ -89,7 +107,7 @@ impl Keeper {
         cluster: &Cluster,
         recorders: Recorders,
         judged: watch::Sender<Option<Arc<Judged>>>,
-        told: watch::Receiver<Arc<Told>>,
+        (told, proofs): (watch::Receiver<Arc<Told>>, watch::Receiver<Arc<Proofs>>),
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let period = cluster.pace.status;
@@ -105,6 +123,9 @@ impl Keeper {
             in_force: None,
             judged,
             told,
+            kong_extensions: cluster.kong_extensions,
+            proofs,
+            standings: dropin::Told::default(),
             news: watch::channel(News::default()).0,
         }
     }
@@ -126,9 +147,8 @@ impl Keeper {
         loop {
             changes.borrow_and_update();
             let judged = Arc::new(self.judge());
-            let told = Arc::clone(&self.told.borrow());
             self.news
-                .send_replace(News::of(&judged, self.classes_known, told));
+                .send_modify(|news| news.renew(&judged, self.classes_known));
             if self.enforce(&judged).await.is_err() {
                 return;
             }
@@ -141,8 +161,11 @@ impl Keeper {
                 self.recorders.mapping.until_synced().await;
             }
             self.judged.send_replace(Some(Arc::clone(&judged)));
+            let around = self.surroundings(&judged);
+            // Whoever stands by hears of no workers.
             if self.gate.is_open() {
-                self.tell(&judged).await;
+                self.tell_of_extensions(&judged, &around);
+                self.tell(&judged, &around).await;
             }
             tokio::select! {
                 () = self.gate.changed() => {}
@@ -157,15 +180,23 @@ impl Keeper {
         let classes = self
             .classes_known
             .then(|| self.store.all(Kept::IngressClass));
+        let extensions = if self.kong_extensions {
+            dropin::read(&self.store, &self.recorders.mapping.objects())
+        } else {
+            Extensions::default()
+        };
         let judged = judge(
-            &self.store.all(Kept::LatencyPolicy),
-            &self.store.all(Kept::Gateway),
-            classes.as_deref(),
-            self.own_namespace.clone(),
+            Found {
+                policies: &self.store.all(Kept::LatencyPolicy),
+                gateways: &self.store.all(Kept::Gateway),
+                classes: classes.as_deref(),
+                own_namespace: self.own_namespace.clone(),
+                extensions,
+            },
             &self.recorders.default,
         );
         let held = &self.telemetry.policies.held;
-        let valid = judged.policies.len();
+        let valid = judged.objects.len();
         for (state, count) in [("valid", valid), ("invalid", judged.invalid.len())] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             held.with_label_values(&[state]).set(count);
@@ -215,32 +246,45 @@ impl Keeper {
         Ok(())
     }
 
-    /// Writes what became of the policies.
-    async fn tell(&mut self, judged: &Judged) {
+    fn surroundings(&mut self, judged: &Judged) -> Surroundings {
         let mapping = &self.recorders.mapping;
         let objects = mapping.objects();
-        let selections = judged
-            .rules
-            .iter()
-            .map(|(gateway, rules)| {
-                let found = objects.selections(gateway, rules);
-                (
-                    gateway.clone(),
-                    found.into_iter().map(|s| s.rules).collect(),
-                )
-            })
-            .collect();
-        let deployments = Arc::clone(&self.told.borrow_and_update());
-        let scene = Scene {
-            policies: &judged.policies,
-            known: &judged.known,
-            attached: &judged.attached,
-            refused: &judged.layouts.refused,
-            selections: &selections,
-            workers: &mapping.workers(),
-            deployments: &deployments,
-            full: &self.full(judged),
+        let full = self.full(judged);
+        let mut around = Surroundings {
+            selections: BTreeMap::new(),
+            scraped: BTreeMap::new(),
+            workers: mapping.workers(),
+            deployments: Arc::clone(&self.told.borrow_and_update()),
+            full,
         };
+        for (gateway, rules) in &judged.rules {
+            let found = objects.selections(gateway, rules);
+            let scraped = found.iter().filter(|s| s.is_scraped);
+            let scraped = scraped.filter_map(|s| s.rules.first().copied()).collect();
+            around.scraped.insert(gateway.clone(), scraped);
+            let selections = found.into_iter().map(|s| s.rules).collect();
+            around.selections.insert(gateway.clone(), selections);
+        }
+        around
+    }
+
+    fn tell_of_extensions(&mut self, judged: &Judged, around: &Surroundings) {
+        if !self.kong_extensions {
+            return;
+        }
+        let proofs = Arc::clone(&self.proofs.borrow_and_update());
+        let scene = around.scene(judged);
+        let first = judged.objects.len();
+        let standings =
+            self.standings
+                .tell(&judged.extensions, &scene, first, &proofs, &self.telemetry);
+        self.news
+            .send_modify(|news| news.extensions = Some(standings));
+    }
+
+    /// Writes what became of the policies.
+    async fn tell(&mut self, judged: &Judged, around: &Surroundings) {
+        let scene = around.scene(judged);
         let now = Time(Timestamp::now());
         let valid = judged.objects.iter().enumerate().map(|(at, object)| {
             let verdict = gaugeway_operator::Verdict::Attached(attachments(&scene, at));
@@ -254,6 +298,22 @@ impl Keeper {
             .filter(|(object, status)| object.status.as_ref() != Some(status))
             .collect();
         self.writer.write(changed, Instant::now()).await;
+    }
+}
+
+impl Surroundings {
+    fn scene<'a>(&'a self, judged: &'a Judged) -> Scene<'a> {
+        Scene {
+            policies: &judged.policies,
+            known: &judged.known,
+            attached: &judged.attached,
+            refused: &judged.layouts.refused,
+            selections: &self.selections,
+            workers: &self.workers,
+            deployments: &self.deployments,
+            full: &self.full,
+            scraped: &self.scraped,
+        }
     }
 }
 

@@ -155,6 +155,8 @@ pub struct PolicyMetrics {
     pub held: IntGaugeVec,
     /// Statuses written, by result.
     pub status_writes: IntCounterVec,
+    /// Extensions of Kong's operator, by what became of them.
+    pub extensions: IntGaugeVec,
 }
 
 impl Telemetry {
@@ -314,6 +316,12 @@ impl PolicyMetrics {
                 "gaugeway_policy_status_writes_total",
                 "Statuses of LatencyPolicies written, by result (ok, conflict, error).",
                 &["result"],
+            )?,
+            extensions: r.int_gauge_vec(
+                "gaugeway_kong_metrics_extensions",
+                "DataPlaneMetricsExtensions known (--kong-metrics-extensions), by what became of them: measured, partly, \
+                 no_workers, no_wasm, no_services, overridden, no_target, unattached, off (config.latency is false).",
+                &["state"],
             )?,
         })
     }

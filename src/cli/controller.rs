@@ -134,6 +134,15 @@ struct ClusterFlags {
         requires = "kubernetes"
     )]
     own_namespace: Option<String>,
+    /// Read the DataPlaneMetricsExtensions of Kong's operator as policies: Services that one selects are measured where its
+    /// data plane carries the filter, and shown in kong_upstream_latency_ms. Watches them, ControlPlanes,
+    /// GatewayConfigurations and GatewayClasses; writes none of them.
+    #[arg(
+        long,
+        env = "GAUGEWAY_KONG_METRICS_EXTENSIONS",
+        requires = "kubernetes"
+    )]
+    kong_metrics_extensions: bool,
 }
 
 #[derive(Debug, Args)]
@@ -322,6 +331,7 @@ impl SourceFlags {
                 namespaces: cluster.namespaces,
                 deploying: deploying.map(Box::new),
                 own_namespace: cluster.own_namespace,
+                kong_extensions: cluster.kong_metrics_extensions,
                 pace: Pace::default(),
             }),
         }

@@ -22,6 +22,7 @@ Examples:
   gaugeway explain address 10.0.0.7:8080 --gateway shop/edge
   gaugeway explain gateway shop/edge
   gaugeway explain ingressclass/kong
+  gaugeway explain extension/shop -n kong
   gaugeway explain service/cart -n shop --json | jq .verdict
 
 The first line is the verdict, the second what to do. Then the chain from the object to its series: ✓ holds, ✗ is broken, \
@@ -31,7 +32,7 @@ Exit codes: 0 measured; 1 not measured, or in part; 2 cannot tell: the controlle
 everything yet, or the command line is wrong.";
 
 /// Kinds as people write them, and as the API calls them.
-const KINDS: [(&str, &str); 21] = [
+const KINDS: [(&str, &str); 24] = [
     ("service", "service"),
     ("services", "service"),
     ("svc", "service"),
@@ -51,6 +52,9 @@ const KINDS: [(&str, &str); 21] = [
     ("gtw", "gateway"),
     ("gw", "gateway"),
     ("ingressclass", "ingressclass"),
+    ("extension", "extension"),
+    ("dataplanemetricsextension", "extension"),
+    ("dataplanemetricsextensions", "extension"),
     ("address", "address"),
     ("addr", "address"),
 ];
@@ -126,7 +130,7 @@ impl ExplainArgs {
         let Some((_, kind)) = found else {
             bail!(
                 "{kind} cannot be explained; service, pod, deployment, statefulset, daemonset, replicaset, job, gateway, \
-                 ingressclass and address can"
+                 ingressclass, extension (a DataPlaneMetricsExtension) and address can"
             );
         };
         if self.gateway.is_some() && *kind != "address" {

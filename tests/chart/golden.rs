@@ -12,9 +12,13 @@ use gaugeway_rig::tools::HELM;
 use crate::helm::{EVERYTHING, text};
 
 /// Renders, by the name of their file.
-const RENDERS: [(&str, &str); 3] = [
+const RENDERS: [(&str, &str); 4] = [
     ("default", ""),
     ("everything", EVERYTHING),
+    (
+        "extensions-of-kong",
+        "replicas: 1\nkongMetricsExtensions: true\ndeploy: {enabled: false}\nnetworkPolicy: {enabled: false}\n",
+    ),
     (
         "one-in-a-namespace",
         "replicas: 1\nnamespaces: [shop]\npersistence: {enabled: true}\nnetworkPolicy: {enabled: false}\n",

@@ -24,6 +24,7 @@ recording:
   objectLabels: [app.kubernetes.io/version]
   classicBuckets: [5ms, 50ms, 1s]
 kongMetric: true
+kongMetricsExtensions: true
 persistence: {enabled: true, storageClass: fast}
 nodeSelector: {disk: ssd}
 tolerations: [{operator: Exists}]

@@ -45,6 +45,7 @@ fn impossible_values_are_refused_by_name() -> Result<()> {
         ("tokenKey: {existingSecret: 'a b'}", "existingSecret"),
         ("recording: {objectLabels: ['']}", "objectLabels"),
         ("kongMetric: 'yes'", "kongMetric"),
+        ("kongMetricsExtensions: 'yes'", "kongMetricsExtensions"),
         ("resources: {limits: 512Mi}", "resources"),
         ("resources: {limit: {memory: 512Mi}}", "resources"),
         ("podAnnotations: {count: 1}", "podAnnotations"),

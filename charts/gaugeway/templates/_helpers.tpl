@@ -90,6 +90,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [list, watch]
 {{- end }}
 
+{{/* The extensions of Kong's operator, what names them, and the data planes that they are about. None is written. */}}
+{{- define "gaugeway.extensionRules" -}}
+- apiGroups: [gateway-operator.konghq.com]
+  resources: [dataplanemetricsextensions, controlplanes, gatewayconfigurations]
+  verbs: [list, watch]
+- apiGroups: [gateway-operator.konghq.com]
+  resources: [dataplanes]
+  verbs: [list]
+{{- end }}
+
+{{/* Their classes name GatewayConfigurations. */}}
+{{- define "gaugeway.extensionClusterRules" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gatewayclasses]
+  verbs: [list, watch]
+{{- end }}
+
 {{/* What it writes for gateways. An apply that creates needs both patch and create. */}}
 {{- define "gaugeway.deployRules" -}}
 - apiGroups: [gateway.networking.k8s.io]

@@ -27,7 +27,14 @@ pub(crate) struct ServiceRecord {
     pub(crate) labels: LabelSet,
     /// ExternalName: a name in DNS, so it has no endpoints.
     pub(crate) is_external: bool,
+    /// Kong's operator scrapes it: its own plugin is among those of the Service.
+    pub(crate) is_scraped: bool,
 }
+
+/// Annotation that names plugins of Kong.
+const KONG_PLUGINS: &str = "konghq.com/plugins";
+/// What the plugin of Kong's operator is called, after the Service's name.
+const KONG_OPERATORS_PLUGIN: &str = "-metrics-prometheus";
 
 /// A TCP port. UDP and SCTP carry no HTTP that a gateway's filter sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +52,7 @@ impl ServiceRecord {
             ports: spec.map(|s| ports(s, texts)).unwrap_or_default(),
             labels: texts.labels(labels.map(|(k, v)| (k.as_str(), v.as_str()))),
             is_external: spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName"),
+            is_scraped: is_scraped(service),
         }
     }
 
@@ -81,6 +89,14 @@ impl ServiceRecord {
             _ => None,
         }
     }
+}
+
+fn is_scraped(service: &Service) -> bool {
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let annotations = service.metadata.annotations.as_ref();
+    let plugins = annotations.and_then(|all| all.get(KONG_PLUGINS));
+    let mut plugins = plugins.into_iter().flat_map(|list| list.split(','));
+    plugins.any(|plugin| plugin.trim().strip_suffix(KONG_OPERATORS_PLUGIN) == Some(name))
 }
 
 impl ServicePort {

@@ -31,6 +31,8 @@ pub struct Scene<'a> {
     pub deployments: &'a BTreeMap<GatewayName, Deployment>,
     /// Positions of policies that were refused a series lately, because they have as many as they may.
     pub full: &'a BTreeSet<usize>,
+    /// Per gateway the places of policies, in its list, that decide a Service which Kong's operator scrapes.
+    pub scraped: &'a BTreeMap<GatewayName, BTreeSet<usize>>,
 }
 
 /// What becomes of one policy, per target.
@@ -52,6 +54,7 @@ fn attachment(scene: &Scene<'_>, at: usize, target: &Target) -> Attachment {
         settings_of: None,
         bounds_refused: scene.refused.contains(&at),
         series_refused: scene.full.contains(&at),
+        kong_off: false,
         workers: 0,
         deployment: Deployment::Unmanaged,
     };
@@ -81,6 +84,9 @@ fn attachment(scene: &Scene<'_>, at: usize, target: &Target) -> Attachment {
             _ => {}
         }
     }
+    let wants_kong = policy(own).is_some_and(|p| p.kong_compatible == Some(true));
+    let scraped = scene.scraped.get(&gateway);
+    attachment.kong_off = wants_kong && scraped.is_some_and(|places| places.contains(&own));
     attachment.settings_of = others_settings(policy(0), policy(own));
     attachment.workers = scene.workers.get(&gateway).copied().unwrap_or_default();
     let deployment = scene.deployments.get(&gateway);

@@ -35,11 +35,35 @@ impl std::fmt::Display for PolicyId {
     }
 }
 
-/// A checked `LatencyPolicy`.
+/// What a policy was read from. The first comes first where both select a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Ours.
+    LatencyPolicy,
+    /// Of Kong's operator: see [`crate::dropin`].
+    MetricsExtension,
+}
+
+impl Origin {
+    /// Its kind.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LatencyPolicy => "LatencyPolicy",
+            Self::MetricsExtension => crate::dropin::KIND,
+        }
+    }
+}
+
+/// A checked policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Which.
     pub id: PolicyId,
+    /// What it was read from.
+    pub origin: Origin,
+    /// The namespace that it speaks for: its own, or an extension's ControlPlane's.
+    pub home: String,
     /// Seconds since 1970; the older of two policies wins.
     pub created: i64,
     /// At least one.
@@ -107,6 +131,8 @@ impl Policy {
         let spec = &object.spec;
         let selector = spec.service_selector.clone().unwrap_or_default();
         let policy = Self {
+            origin: Origin::LatencyPolicy,
+            home: id.namespace.clone(),
             created: created(object),
             targets: targets(spec, &id.namespace, &mut problems),
             names: names(&selector, &id.namespace, &mut problems),

@@ -2,6 +2,8 @@
 //!
 //! Several policies may be attached to one gateway. For each Service of the gateway the oldest that selects it wins
 //! (then the one whose `namespace/name` comes first); what holds for the gateway as a whole is the oldest one's.
+//! LatencyPolicies come before the extensions of Kong's operator, however old: an extension is always older than the
+//! policy that is to replace it.
 //! The order of the objects, and of the events that brought them, does not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,12 +41,12 @@ impl Known {
     /// The only namespace whose Services a policy selects at a target; every one if `None`.
     #[must_use]
     pub fn confined(&self, policy: &Policy, target: &Target) -> Option<String> {
-        let own = self.own_namespace.as_ref() == Some(&policy.id.namespace);
+        let own = self.own_namespace.as_ref() == Some(&policy.home);
         match target {
             // A Gateway's reach is decided by its routes and their grants.
             Target::Gateway { .. } => None,
             Target::IngressClass { .. } if own => None,
-            Target::IngressClass { .. } => Some(policy.id.namespace.clone()),
+            Target::IngressClass { .. } => Some(policy.home.clone()),
         }
     }
 }
@@ -53,7 +55,7 @@ impl Known {
 #[must_use]
 pub fn resolve(policies: &[Policy], known: &Known) -> BTreeMap<GatewayName, Vec<usize>> {
     let mut order: Vec<usize> = (0..policies.len()).collect();
-    let age = |at: &usize| policies.get(*at).map(|p| (p.created, &p.id));
+    let age = |at: &usize| policies.get(*at).map(|p| (p.origin, p.created, &p.id));
     order.sort_by(|a, b| age(a).cmp(&age(b)));
     let mut gateways: BTreeMap<GatewayName, Vec<usize>> = BTreeMap::new();
     for at in order {

@@ -63,6 +63,8 @@ pub struct Attachment {
     pub bounds_refused: bool,
     /// It has as many series as it may, and more were needed lately.
     pub series_refused: bool,
+    /// `kongCompatible` is not in force for a Service that Kong's operator scrapes.
+    pub kong_off: bool,
     /// Worker VMs that report.
     pub workers: usize,
     /// How the gateway came to its filter.
@@ -310,6 +312,13 @@ fn reductions(at: &Attachment) -> Vec<String> {
         texts.push(
             "maxSeries is reached: requests that would need a further series are counted in the series overflow; raise it, \
              or show fewer dimensions"
+                .to_owned(),
+        );
+    }
+    if at.kong_off {
+        texts.push(
+            "kongCompatible is off for Services that Kong's operator still scrapes (konghq.com/plugins on them names its \
+             plugin): detach its DataPlaneMetricsExtension first"
                 .to_owned(),
         );
     }

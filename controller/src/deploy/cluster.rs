@@ -79,7 +79,7 @@ impl Cluster {
     }
 
     /// All HTTPRoutes and GRPCRoutes, and if asked for Ingresses. Not the routes that are ours.
-    pub(super) async fn routes(&self, ingresses: bool) -> Result<Vec<RouteFacts>, Failure> {
+    pub(crate) async fn routes(&self, ingresses: bool) -> Result<Vec<RouteFacts>, Failure> {
         let mut routes = Vec::new();
         let kinds = [
             RouteKind::HttpRoute,

@@ -45,9 +45,23 @@ impl Operator {
         if attached.deploy.assume_wasm {
             return Ok(Proof::Assumed);
         }
-        let found = match &attached.target {
-            Target::Gateway { .. } => self.cluster.gateways_pods(controller, object).await,
-            Target::IngressClass { name } => self.cluster.classes_pods(name, routes).await,
+        let target = &attached.target;
+        self.cluster.proof(controller, target, object, routes).await
+    }
+}
+
+impl Cluster {
+    /// What the Pods that serve a gateway of Kong say.
+    pub(crate) async fn proof(
+        &self,
+        controller: &str,
+        target: &Target,
+        object: &Value,
+        routes: &[RouteFacts],
+    ) -> Result<Proof, Failure> {
+        let found = match target {
+            Target::Gateway { .. } => self.gateways_pods(controller, object).await,
+            Target::IngressClass { name } => self.classes_pods(name, routes).await,
         };
         match found {
             Ok(pods) => Ok(prove(&pods)),
@@ -63,9 +77,7 @@ impl Operator {
             Err(Unfound::Failed(failure)) => Err(failure),
         }
     }
-}
 
-impl Cluster {
     async fn gateways_pods(&self, controller: &str, gateway: &Value) -> Result<Vec<Pod>, Unfound> {
         if controller == KONG_OPERATOR {
             let namespace = gateway["metadata"]["namespace"].as_str();

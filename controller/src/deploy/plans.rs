@@ -33,8 +33,7 @@ pub(super) struct Facts {
     classes: Result<BTreeMap<String, String>, String>,
     /// Of each IngressClass.
     ingress_classes: BTreeMap<String, String>,
-    /// By namespace and name.
-    gateways: BTreeMap<(String, String), Value>,
+    gateways: Vec<Arc<DynamicObject>>,
     extensions: Vec<Value>,
     pub(super) routes: Vec<RouteFacts>,
     /// Every replica serves the module.
@@ -42,13 +41,15 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Null for an IngressClass.
-    fn gateway(&self, target: &Target) -> &Value {
-        let id = match target {
-            Target::Gateway { namespace, name } => (namespace.clone(), name.clone()),
-            Target::IngressClass { .. } => return &Value::Null,
+    fn gateway(&self, target: &Target) -> Value {
+        let Target::Gateway { namespace, name } = target else {
+            return Value::Null;
         };
-        self.gateways.get(&id).unwrap_or(&Value::Null)
+        let mut all = self.gateways.iter();
+        let found =
+            all.find(|g| g.namespace().as_ref() == Some(namespace) && g.name_any() == *name);
+        let found = found.and_then(|g| serde_json::to_value(&**g).ok());
+        found.unwrap_or_default()
     }
 
     fn controller(&self, target: &Target) -> Option<&str> {
@@ -69,23 +70,19 @@ impl Facts {
 
     /// Gateways of Kong: an annotation on a route speaks to all that took it.
     fn kongs(&self) -> BTreeSet<(String, String)> {
-        let is_kong = |(namespace, name): &&(String, String)| {
+        let ids = self
+            .gateways
+            .iter()
+            .map(|g| (g.namespace().unwrap_or_default(), g.name_any()));
+        let is_kong = |(namespace, name): &(String, String)| {
             let target = Target::Gateway {
                 namespace: namespace.clone(),
                 name: name.clone(),
             };
             self.flavour(&target) == Some(Flavour::Kong)
         };
-        self.gateways.keys().filter(is_kong).cloned().collect()
+        ids.filter(is_kong).collect()
     }
-}
-
-fn by_id(gateways: &[Arc<DynamicObject>]) -> BTreeMap<(String, String), Value> {
-    let one = |g: &Arc<DynamicObject>| {
-        let id = (g.namespace().unwrap_or_default(), g.name_any());
-        Some((id, serde_json::to_value(&**g).ok()?))
-    };
-    gateways.iter().filter_map(one).collect()
 }
 
 impl Operator {
@@ -114,7 +111,7 @@ impl Operator {
         let mut facts = Facts {
             classes: self.classes().await?,
             ingress_classes: self.ingress_classes(),
-            gateways: by_id(&self.store.all(Kept::Gateway)),
+            gateways: self.store.all(Kept::Gateway),
             extensions,
             routes: Vec::new(),
             served: self.replicas.serve(&self.cluster, module).await?,
@@ -169,12 +166,11 @@ impl Operator {
         there: &There,
         facts: &Facts,
     ) -> Result<BTreeMap<GatewayName, Plan>, Failure> {
-        let kongs = facts.kongs();
         let mut plans = BTreeMap::new();
         for attached in attached(judged) {
             let plan = match self.obstacle(&attached, there, facts) {
                 Some(plan) => plan,
-                None => self.plan(judged, &attached, there, facts, &kongs).await?,
+                None => self.plan(judged, &attached, there, facts).await?,
             };
             plans.insert(attached.gateway.clone(), plan);
         }
@@ -209,7 +205,6 @@ impl Operator {
         attached: &Attached<'_>,
         there: &There,
         facts: &Facts,
-        kongs: &BTreeSet<(String, String)>,
     ) -> Result<Plan, Failure> {
         let gateway = attached.gateway;
         let object = facts.gateway(&attached.target);
@@ -221,7 +216,7 @@ impl Operator {
         let wanted = attached.deploy.enabled == Some(true) && !attached.detached;
         let proof = match controller {
             Some(controller) if wanted && Flavour::of(controller) == Some(Flavour::Kong) => {
-                self.proof(controller, attached, object, &facts.routes)
+                self.proof(controller, attached, &object, &facts.routes)
                     .await?
             }
             _ => Proof::Unknown("nobody looked".to_owned()),
@@ -243,11 +238,11 @@ impl Operator {
                     facts.served,
                     there.held_module(gateway),
                 ),
-                object,
+                object: &object,
                 extensions: &extensions,
                 patch: there.for_gateway(ManifestKind::EnvoyPatchPolicy, gateway),
                 routes: &facts.routes,
-                kongs,
+                kongs: &facts.kongs(),
                 confined: judged.confined(gateway, &attached.target).as_ref(),
                 proof: &proof,
             },

@@ -7,11 +7,10 @@ use gaugeway_index::{
         ServiceFacts,
     },
 };
-use gaugeway_operator::deploy::{Deployment, Reason};
 use gaugeway_wire::{Nanos, VmId};
 
 use super::{
-    Explanation, StepState, Verdict,
+    Explanation, StepState, Verdict, extension,
     facts::{AddressCase, CountsCase, GatewayCase, PodCase, ReachCase, ReportCase, ServiceCase},
     gateway, pods, service,
 };
@@ -56,7 +55,6 @@ fn edge() -> GatewayCase {
         exists: Some(true),
         policies: Some(vec!["LatencyPolicy shop/all".to_owned()]),
         unusable: Vec::new(),
-        deployment: Deployment::Unmanaged,
         workers: WorkerFacts {
             workers: vec![worker(0, 0), worker(1, 0)],
             seen: vec!["10.0.0.1:8080".to_owned()],
@@ -83,6 +81,7 @@ fn cart() -> ServiceCase {
         namespace: "shop".to_owned(),
         name: "cart".to_owned(),
         facts: Some(ServiceFacts {
+            is_scraped: false,
             form: Form::ClusterIp,
             ports: vec!["http:80".to_owned()],
         }),
@@ -318,6 +317,79 @@ fn a_full_ledger_breaks_what_has_no_series_yet() {
 }
 
 #[test]
+fn kongs_operator_beside_us_is_said() {
+    let scraped = changed(|c| c.facts.as_mut().unwrap().is_scraped = true);
+    assert_eq!(scraped.verdict, Verdict::Measured);
+    assert!(
+        scraped
+            .to_string()
+            .contains("kong_upstream_latency_ms is off")
+    );
+    let by_extension = changed(|c| {
+        let (gateway, selected) = &mut c.gateways[0];
+        gateway.policies = Some(vec!["DataPlaneMetricsExtension shop/e".to_owned()]);
+        gateway.workers.workers.clear();
+        *selected = Selected::By(vec![
+            "LatencyPolicy shop/all".to_owned(),
+            "DataPlaneMetricsExtension shop/e".to_owned(),
+        ]);
+    });
+    assert_eq!(by_extension.verdict, Verdict::NotMeasured);
+    let text = by_extension.to_string();
+    assert!(text.contains("gaugeway explain extension shop/e"), "{text}");
+    assert!(!text.contains("younger"), "{text}");
+}
+
+#[test]
+fn an_extension_is_explained_by_what_became_of_it() {
+    use gaugeway_operator::dropin::{Measure, Place, Standing};
+    let of = |measure, text: &str, scraped: Option<&str>| Standing {
+        id: gaugeway_operator::PolicyId {
+            namespace: "shop".to_owned(),
+            name: "e".to_owned(),
+        },
+        control_planes: vec!["shop/cp".to_owned()],
+        measure,
+        places: vec![Place {
+            measure,
+            text: text.to_owned(),
+        }],
+        scraped: scraped.map(str::to_owned),
+        ignored: vec!["bandwidth"],
+    };
+    let told = |standings: &[Standing]| extension::explain("shop", "e", Some(standings));
+    for measure in Measure::ALL {
+        let explained = told(&[of(measure, "so it is", None)]);
+        let good = matches!(measure, Measure::Measured | Measure::Partly);
+        assert_eq!(explained.verdict == Verdict::Measured, good, "{explained}");
+        assert_eq!(explained.advice.is_none(), good);
+        assert!(explained.to_string().contains("so it is"));
+    }
+    let expected = "\
+extension shop/e: measured
+
+✓ named by  ControlPlane shop/cp
+✓ measured  Gateway shop/edge: measured
+· metric    kong_upstream_latency_ms is off: Service shop/cart has its plugin; two sources would add up
+            detach the extension, wait until Kong's operator has taken its KongPlugins away, switch its scraper off, attach the extension again
+· config    config.bandwidth is not Gaugeway's: see docs: From DataPlaneMetricsExtension
+";
+    let both = of(
+        Measure::Measured,
+        "Gateway shop/edge: measured",
+        Some("Service shop/cart has its plugin"),
+    );
+    assert_eq!(told(&[both]).to_string(), expected);
+    assert!(told(&[]).summary.contains("there is no"));
+    assert!(
+        extension::explain("shop", "e", None)
+            .advice
+            .unwrap()
+            .contains("--kong-metrics-extensions")
+    );
+}
+
+#[test]
 fn a_policy_that_may_make_no_more_series_is_named() {
     let refusing = |series| {
         changed(move |c| {
@@ -524,49 +596,6 @@ gateway shop/edge: measured
         gateway::explain(&case).summary,
         "not measured: named by 1 route, none of which leads to a Service"
     );
-}
-
-#[test]
-fn a_gateway_says_how_it_came_to_its_filter() {
-    let explained = |deployment: &Deployment, calls: bool| {
-        let mut gateway = edge();
-        gateway.deployment = deployment.clone();
-        if !calls {
-            gateway.workers.workers.clear();
-        }
-        gateway::explain(&ReachCase {
-            gateway,
-            routes: vec!["HTTPRoute shop/web".to_owned()],
-            services: vec![("shop".to_owned(), "cart".to_owned(), by(&["shop/all"]))],
-        })
-    };
-    let deployed = |partly: &[&str], refused: Option<&str>| Deployment::Deployed {
-        partly: partly.iter().map(|p| (*p).to_owned()).collect(),
-        refused: refused.map(str::to_owned),
-    };
-    let whole = explained(&deployed(&["HTTPRoute shop/a is left out"], None), true).to_string();
-    assert!(
-        whole.contains("✓ deployment  the controller put"),
-        "{whole}"
-    );
-    assert!(whole.contains("HTTPRoute shop/a is left out"), "{whole}");
-    let refused = explained(&deployed(&[], Some("is off")), false);
-    assert_eq!(refused.advice.as_deref(), Some("is off"));
-    let unproven = Deployment::Not {
-        reason: Reason::WasmNotProven,
-        text: "Pod kong-1: KONG_WASM is not \"on\"".to_owned(),
-    };
-    let why = explained(&unproven, false);
-    assert!(why.summary.contains("WasmNotProven"), "{}", why.summary);
-    assert!(why.advice.unwrap().contains("KONG_WASM"));
-    // Put there by hand: it is measured all the same.
-    assert_eq!(explained(&unproven, true).summary, "measured");
-    let off = Deployment::Not {
-        reason: Reason::NotDeployed,
-        text: "off".to_owned(),
-    };
-    let off = explained(&off, false);
-    assert!(off.summary.contains("no worker"), "{}", off.summary);
 }
 
 #[test]

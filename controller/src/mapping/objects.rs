@@ -1,10 +1,13 @@
 //! Questions to the index, from any thread.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use gaugeway_aggregate::Maker;
 use gaugeway_index::{
-    Index, Kind, Matches, Moment, Observed, ObservedPod, ObservedWorkload, Rule, Seen, Selection,
+    Index, Kind, Matches, Moment, Observed, ObservedPod, ObservedWorkload, Rule, Selection,
 };
 use gaugeway_wire::{GatewayName, Generation, Target};
 use tokio::sync::watch;
@@ -69,6 +72,17 @@ impl Objects {
         self.index().kong_compatible(gateway, namespace, name)
     }
 
+    /// Of these Services those that Kong's operator scrapes, as far as their annotations say.
+    pub(crate) fn scraped_by_kong(
+        &self,
+        services: BTreeSet<(String, String)>,
+    ) -> BTreeSet<(String, String)> {
+        let index = self.index();
+        let scraped =
+            |(namespace, name): &(String, String)| index.is_scraped_by_kong(namespace, name);
+        services.into_iter().filter(scraped).collect()
+    }
+
     /// What is known of a Service; `None` when there is none of that name.
     pub(crate) fn observed(&self, namespace: &str, name: &str) -> Option<Observed> {
         self.index().observed(namespace, name)
@@ -86,11 +100,6 @@ impl Objects {
     /// The Pods of a namespace that exist and whose labels match, in the order of their names.
     pub(crate) fn observed_pods(&self, namespace: &str, matches: Matches<'_>) -> Vec<ObservedPod> {
         self.index().observed_pods(namespace, matches)
-    }
-
-    /// Who sees a Pod; `None` when there is none of that name.
-    pub(crate) fn observed_pod(&self, namespace: &str, name: &str) -> Option<Seen> {
-        self.index().observed_pod(namespace, name)
     }
 
     /// What is known of a workload; `None` when it has no Pods and had none lately.

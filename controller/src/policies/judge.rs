@@ -10,8 +10,8 @@ use gaugeway_index::{
     WhenIdle,
 };
 use gaugeway_operator::{
-    Invalid, Known, Layouts, Policy, Target, Verdict, crd, crd::LatencyPolicy, layouts, resolve,
-    told,
+    Invalid, Known, Layouts, Policy, Target, Verdict, crd, crd::LatencyPolicy, dropin::Extensions,
+    layouts, resolve, told,
 };
 use gaugeway_wire::GatewayName;
 use kube::{ResourceExt as _, core::DynamicObject};
@@ -19,7 +19,7 @@ use tracing::warn;
 
 /// What there is and what it comes to. Positions are positions in `policies`.
 pub(crate) struct Judged {
-    /// Those that can be used, and their objects.
+    /// Those that can be used: first LatencyPolicies, with their objects, then extensions of Kong's operator.
     pub(crate) policies: Vec<Policy>,
     pub(crate) objects: Vec<LatencyPolicy>,
     /// Those that are being deleted: they hold no longer, and wait for what was deployed for them to go.
@@ -34,6 +34,7 @@ pub(crate) struct Judged {
     pub(super) recorded: BTreeMap<GatewayName, RecordingPolicy>,
     /// Of gateways without a policy.
     pub(super) others: RecordingPolicy,
+    pub(super) extensions: Extensions,
 }
 
 impl Judged {
@@ -57,14 +58,25 @@ impl Judged {
     }
 }
 
-/// `classes` is `None` where they may not be read.
-pub(super) fn judge(
-    policies: &[Arc<DynamicObject>],
-    gateways: &[Arc<DynamicObject>],
-    classes: Option<&[Arc<DynamicObject>]>,
-    own_namespace: Option<String>,
-    default: &RecordingPolicy,
-) -> Judged {
+/// What is judged.
+pub(super) struct Cluster<'a> {
+    pub(super) policies: &'a [Arc<DynamicObject>],
+    pub(super) gateways: &'a [Arc<DynamicObject>],
+    /// `None` where they may not be read.
+    pub(super) classes: Option<&'a [Arc<DynamicObject>]>,
+    pub(super) own_namespace: Option<String>,
+    /// Of Kong's operator.
+    pub(super) extensions: Extensions,
+}
+
+pub(super) fn judge(cluster: Cluster<'_>, default: &RecordingPolicy) -> Judged {
+    let Cluster {
+        policies,
+        gateways,
+        classes,
+        own_namespace,
+        extensions,
+    } = cluster;
     let names = |objects: &[Arc<DynamicObject>]| objects.iter().map(|o| o.name_any()).collect();
     let known = Known {
         gateways: gateways
@@ -91,6 +103,14 @@ pub(super) fn judge(
                 invalid.push((object, verdict));
             }
         }
+    }
+    // Behind the others: positions of objects are positions of their policies.
+    for policy in &extensions.policies {
+        shown.push(Shown {
+            dimensions: dimensions(&policy.dimensions),
+            object_labels: Arc::default(),
+        });
+        valid.push(policy.clone());
     }
     let attached = resolve(&valid, &known);
     let layouts = layouts(&default.wire.layout(), &valid, &attached);
@@ -147,6 +167,7 @@ pub(super) fn judge(
         rules,
         recorded,
         others,
+        extensions,
     }
 }
 
@@ -183,7 +204,7 @@ fn checked(object: &LatencyPolicy) -> Result<(Policy, Shown), Invalid> {
 
 /// What a policy is called by those who ask why something is measured, or not.
 pub(super) fn origin(policy: &Policy) -> String {
-    format!("LatencyPolicy {}", policy.id)
+    format!("{} {}", policy.origin.as_str(), policy.id)
 }
 
 fn terms(policy: &Policy) -> Terms {

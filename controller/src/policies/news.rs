@@ -5,11 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use gaugeway_operator::{PolicyId, Verdict, deploy::Deployment};
+use gaugeway_operator::{PolicyId, Verdict, dropin::Standing};
 use gaugeway_wire::GatewayName;
 
 use super::judge::Judged;
-use crate::deploy::Told;
 
 /// See the module's documentation. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -18,13 +17,13 @@ pub(crate) struct News {
     gateways: Option<Arc<BTreeSet<String>>>,
     /// Policies that want to be attached to a gateway and cannot be used, with why.
     unusable: Arc<BTreeMap<String, Vec<(String, String)>>>,
-    /// How each gateway came to its filter; only a leader that deploys knows.
-    deployments: Arc<Told>,
+    /// What became of the extensions of Kong's operator; `None` where they are not read.
+    pub(super) extensions: Option<Arc<Vec<Standing>>>,
 }
 
 impl News {
-    /// `everywhere`: the controller reads all namespaces.
-    pub(super) fn of(judged: &Judged, everywhere: bool, deployments: Arc<Told>) -> Self {
+    /// `everywhere`: the controller reads all namespaces. What became of extensions is not known yet.
+    pub(super) fn renew(&mut self, judged: &Judged, everywhere: bool) {
         let known = &judged.known;
         let classes = known.ingress_classes.iter().flatten();
         let classes = classes.map(|class| format!("ingressclass:{class}"));
@@ -47,22 +46,19 @@ impl News {
                     .push((policy, why.clone()));
             }
         }
-        Self {
-            gateways: everywhere.then(|| Arc::new(gateways.chain(classes).collect())),
-            unusable: Arc::new(unusable),
-            deployments,
-        }
+        self.gateways = everywhere.then(|| Arc::new(gateways.chain(classes).collect()));
+        self.unusable = Arc::new(unusable);
+    }
+
+    /// What became of the extensions of Kong's operator; `None` where they are not read.
+    pub(crate) fn extensions(&self) -> Option<&[Standing]> {
+        self.extensions.as_deref().map(Vec::as_slice)
     }
 
     /// Whether the cluster has it; `None` when that is not known.
     pub(crate) fn has(&self, gateway: &GatewayName) -> Option<bool> {
         let all = self.gateways.as_ref()?;
         Some(all.contains(gateway.as_str()))
-    }
-
-    /// How it came to its filter, as far as this replica knows.
-    pub(crate) fn deployment(&self, gateway: &GatewayName) -> Deployment {
-        self.deployments.get(gateway).cloned().unwrap_or_default()
     }
 
     /// Policies that want to be attached to it and cannot be used.

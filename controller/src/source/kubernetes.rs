@@ -43,7 +43,7 @@ use crate::{
     config::Cluster,
     deploy::{self, Operator, Replicas},
     mapping::Feed,
-    policies::{Keeper, News, Recorders},
+    policies::{Keeper, News, Prover, Recorders},
     source::SourceState,
     telemetry::Telemetry,
 };
@@ -126,6 +126,14 @@ pub(crate) async fn start(
     if cluster.namespaces.is_empty() {
         // No Role can allow to read these: they have no namespace.
         source.keep(Kept::IngressClass);
+    }
+    if cluster.kong_extensions {
+        source.keep(Kept::MetricsExtension);
+        source.keep(Kept::ControlPlane);
+        source.keep(Kept::GatewayConfiguration);
+        if cluster.namespaces.is_empty() {
+            source.keep(Kept::GatewayClass);
+        }
     }
     Ok(source.go(recorders))
 }
@@ -213,6 +221,22 @@ impl Starting<'_> {
         let (judge, judged) = watch::channel(None);
         let (tell, told) = watch::channel(Arc::default());
         let mut pumps = JoinSet::new();
+        let (proved, proofs) = watch::channel(Arc::default());
+        if self.cluster.kong_extensions {
+            let prover = Prover {
+                cluster: deploy::Cluster {
+                    client: self.client.clone(),
+                    namespaces: self.cluster.namespaces.clone(),
+                    own_namespace: self.cluster.own_namespace.clone().unwrap_or_default(),
+                },
+                store: self.store.clone(),
+                gate: recorders.seat.gate(),
+                judged: judged.clone(),
+                proofs: proved,
+                pause: self.cluster.pace.discovery,
+            };
+            pumps.spawn(prover.run());
+        }
         if let Some(deploying) = &self.cluster.deploying {
             let operator = Operator {
                 cluster: deploy::Cluster {
@@ -238,7 +262,7 @@ impl Starting<'_> {
             self.cluster,
             recorders,
             judge,
-            told,
+            (told, proofs),
             Arc::clone(self.telemetry),
         );
         let news = keeper.news();

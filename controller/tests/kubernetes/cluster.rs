@@ -151,17 +151,8 @@ impl Cluster {
 
     /// All of a kind in the story's namespace.
     pub(crate) async fn list(&self, kind: &str) -> anyhow::Result<Vec<Value>> {
-        self.list_in(&self.namespace, kind).await
-    }
-
-    /// The same in another namespace.
-    pub(crate) async fn list_in(&self, namespace: &str, kind: &str) -> anyhow::Result<Vec<Value>> {
-        let place = json!({"kind": kind, "metadata": {"name": "", "namespace": namespace}});
-        let all = self
-            .api(&place)
-            .0
-            .list(&kube::api::ListParams::default())
-            .await?;
+        let (api, _) = self.api(&json!({"kind": kind, "metadata": {"name": ""}}));
+        let all = api.list(&kube::api::ListParams::default()).await?;
         let each = all.items.iter().map(serde_json::to_value);
         Ok(each.collect::<Result<_, _>>()?)
     }
@@ -236,7 +227,13 @@ impl Cluster {
         let namespace = object["metadata"]["namespace"]
             .as_str()
             .unwrap_or(&self.namespace);
-        let (client, resource) = (self.client.clone(), resource(kind));
+        let (client, mut resource) = (self.client.clone(), resource(kind));
+        // Of kinds with several versions an object says its own.
+        if let Some(version) = object["apiVersion"].as_str() {
+            version.clone_into(&mut resource.api_version);
+            let version = version.rsplit('/').next().unwrap();
+            version.clone_into(&mut resource.version);
+        }
         let api = match kind {
             "Namespace" | "CustomResourceDefinition" | "IngressClass" | "GatewayClass" => {
                 Api::all_with(client, &resource)
@@ -248,6 +245,7 @@ impl Cluster {
 }
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
+const KONG: &str = crate::kong_objects::GROUP;
 
 fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -266,6 +264,9 @@ fn resource(kind: &str) -> ApiResource {
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
         "Ingress" => ("networking.k8s.io", "v1", "ingresses"),
         "IngressClass" => ("networking.k8s.io", "v1", "ingressclasses"),
+        "DataPlaneMetricsExtension" => (KONG, "v1alpha1", "dataplanemetricsextensions"),
+        "ControlPlane" => (KONG, "v2beta1", "controlplanes"),
+        "GatewayConfiguration" => (KONG, "v2beta1", "gatewayconfigurations"),
         "LatencyPolicy" => ("gaugeway.dev", "v1alpha1", "latencypolicies"),
         "Gateway" => (GATEWAY, "v1", "gateways"),
         "GatewayClass" => (GATEWAY, "v1", "gatewayclasses"),

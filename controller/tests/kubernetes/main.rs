@@ -12,18 +12,20 @@
 )]
 
 mod cluster;
+/// Held against the real definitions there.
+#[path = "../../operator/tests/it/kong_objects.rs"]
+mod kong_objects;
 mod objects;
 mod stage;
 
 mod attribution;
 mod dashboards;
 mod deploying;
+mod dropin;
 mod failures;
-mod killed;
 mod kinds;
 mod kong;
 mod kong_faults;
 mod policies;
 mod replicas;
 mod rights;
-mod scope;

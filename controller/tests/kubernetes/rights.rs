@@ -9,11 +9,15 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, story_with_faults},
     deploying::{ENVOY_GATEWAY, ISTIO, gateway_of, start_in, until_gone, until_there},
+    dropin::{define_kong, reads_extensions, until_state},
     kong::{
-        kong, kongs_class, kongs_operator, on, until_ingress_named, until_named, until_no_policy,
+        kong, kongs_class, kongs_operator, on, proxy, until_ingress_named, until_named,
+        until_no_policy,
     },
+    kong_objects::{control_plane, extension},
     objects::{gateway, policy, service},
     replicas::keeper,
+    stage::Stage,
 };
 
 /// Verb, group, resource with its subresource.
@@ -86,7 +90,9 @@ async fn every_right_that_is_used_is_granted_and_every_grant_is_used() {
             let used = used(&cluster, set_up);
             let missing: Vec<_> = used.difference(&expected).collect();
             assert!(missing.is_empty(), "used and not granted: {missing:?}");
-            let idle = expected.difference(&used).filter(|r| !is_for_deploying(r));
+            let idle = expected
+                .difference(&used)
+                .filter(|r| !is_for_deploying(r) && !is_for_extensions(r));
             let idle: Vec<_> = idle.collect();
             anyhow::ensure!(idle.is_empty(), "granted and not used: {idle:?}");
             Ok(())
@@ -98,8 +104,53 @@ async fn every_right_that_is_used_is_granted_and_every_grant_is_used() {
     .await;
 }
 
+/// Whether only a controller that reads the extensions of Kong's operator has use for it.
+fn is_for_extensions((verb, group, resource): &Right) -> bool {
+    match group.as_str() {
+        "gateway-operator.konghq.com" => resource != "dataplanes",
+        "gateway.networking.k8s.io" => resource == "gatewayclasses" && verb == "watch",
+        _ => false,
+    }
+}
+
+/// From an extension that comes to data planes that were looked at.
+#[tokio::test]
+async fn what_extensions_need_is_granted_and_every_grant_is_used() {
+    story_with_faults(async |cluster| {
+        kongs_operator(&cluster).await;
+        define_kong(&cluster, "v2beta1").await;
+        cluster.apply(&proxy("kong:3.11")).await;
+        cluster.apply(&extension("e", &["cart"], true)).await;
+        let plane = control_plane("v2beta1", "cp", "Gateway/edge", &["e"]);
+        cluster.apply(&plane).await;
+        let set_up = cluster.double().requests().len();
+        let stage = Stage::launch_with(&cluster.kubeconfig, &[], reads_extensions).await;
+        stage.ready().await;
+        until_state(&stage, "no_wasm").await;
+        let granted = granted();
+        let used = used(&cluster, set_up);
+        let missing: Vec<_> = used.difference(&granted).collect();
+        assert!(missing.is_empty(), "used and not granted: {missing:?}");
+        let idle = granted.difference(&used).filter(|r| is_for_extensions(r));
+        let idle: Vec<_> = idle.collect();
+        assert!(idle.is_empty(), "granted and not used: {idle:?}");
+        let planes = (
+            "list".to_owned(),
+            "gateway-operator.konghq.com".to_owned(),
+            "dataplanes".to_owned(),
+        );
+        assert!(used.contains(&planes));
+        stage.stop().await;
+    })
+    .await;
+}
+
 /// Whether only a controller that deploys into Kong has use for it.
-fn is_for_kong((verb, group, resource): &Right) -> bool {
+fn is_for_kong(right: &Right) -> bool {
+    let (verb, group, resource) = right;
+    if is_for_extensions(right) {
+        return false;
+    }
     match (group.as_str(), resource.as_str()) {
         ("configuration.konghq.com" | "gateway-operator.konghq.com", _) => true,
         (_, "grpcroutes" | "ingresses") => verb == "patch",
@@ -112,6 +163,9 @@ fn is_for_deploying(right: &Right) -> bool {
     let (verb, group, resource) = right;
     if is_for_kong(right) {
         return true;
+    }
+    if is_for_extensions(right) {
+        return false;
     }
     let watched = ["list", "watch"].contains(&verb.as_str());
     match (group.as_str(), resource.as_str()) {

@@ -59,6 +59,8 @@ pub struct Selection {
     pub name: String,
     /// Positions of the rules that select it; the first one is in force. Empty where none does.
     pub rules: Vec<usize>,
+    /// Kong's operator scrapes it.
+    pub is_scraped: bool,
 }
 
 /// How well a gateway reaches a backend.
@@ -180,6 +182,7 @@ impl Index {
                 namespace: service.namespace.to_string(),
                 name: service.name.to_string(),
                 rules: selecting.map(|(at, _)| at).collect(),
+                is_scraped: record.is_some_and(|r| r.is_scraped),
             }
         };
         reached.into_iter().map(selection).collect()

@@ -36,6 +36,8 @@ pub struct ServiceFacts {
     pub form: Form,
     /// Its TCP ports, as `name:number` or `number`.
     pub ports: Vec<String>,
+    /// Kong's operator scrapes it.
+    pub is_scraped: bool,
 }
 
 /// A place of a route that names a Service as backend.
@@ -148,6 +150,7 @@ impl Index {
         Some(ServiceFacts {
             form,
             ports: ports.map(|p| port_text(&p)).collect(),
+            is_scraped: record.is_scraped,
         })
     }
 

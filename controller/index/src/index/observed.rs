@@ -132,14 +132,6 @@ impl Index {
         pods.collect()
     }
 
-    /// Who sees a Pod; `None` when there is none of that name.
-    #[must_use]
-    pub fn observed_pod(&self, namespace: &str, name: &str) -> Option<Seen> {
-        let pod = self.pod(namespace, name)?;
-        self.tables.pods.labels(pod)?;
-        Some(SeenServices::of(self).of_pod(pod))
-    }
-
     /// What is known of a workload, such as a Deployment; `None` when it has no Pods and had none lately.
     #[must_use]
     pub fn observed_workload(
@@ -189,7 +181,8 @@ impl Index {
         found
     }
 
-    /// Whether `kong_upstream_latency_ms` is shown for a gateway's Service; `None` where no policy says.
+    /// Whether `kong_upstream_latency_ms` is shown for a gateway's Service; `None` where no policy says. Never while Kong's
+    /// operator scrapes the Service: two sources of one metric add up.
     #[must_use]
     pub fn kong_compatible(
         &self,
@@ -198,8 +191,18 @@ impl Index {
         name: &str,
     ) -> Option<bool> {
         let (name, record) = self.tables.services.find(name_ref(namespace, name))?;
+        if record.is_scraped {
+            return Some(false);
+        }
         let policy = self.policies.of(gateway.as_str());
         policy.terms(name, Some(&record.labels)).kong_compatible
+    }
+
+    /// Whether Kong's operator scrapes a Service, as far as the Service's annotation says.
+    #[must_use]
+    pub fn is_scraped_by_kong(&self, namespace: &str, name: &str) -> bool {
+        let found = self.tables.services.find(name_ref(namespace, name));
+        found.is_some_and(|(_, record)| record.is_scraped)
     }
 
     /// A Pod's name as it is held.

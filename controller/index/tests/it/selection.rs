@@ -1,10 +1,11 @@
 //! Which Services a policy selects, and what follows from that.
 
 use gaugeway_index::{
-    Dimension, Dimensions, Index, ObjectLabels, RecordingPolicy, Rule, Selection, ServiceSelector,
-    Services, Shown, Terms, WhenIdle,
+    Dimension, Dimensions, Index, Kind, ObjectLabels, RecordingPolicy, Rule, Selection,
+    ServiceSelector, Services, Shown, Terms, WhenIdle,
 };
 use gaugeway_wire::{Target, TargetKind};
+use serde_json::json;
 
 use crate::objects::*;
 
@@ -129,6 +130,7 @@ fn names_namespace_and_labels_must_all_fit() {
         namespace: "shop".to_owned(),
         name: name.to_owned(),
         rules: rules.to_vec(),
+        is_scraped: false,
     };
     let index = shop();
     assert_eq!(
@@ -192,4 +194,47 @@ fn what_holds_for_a_service_is_what_the_rule_in_force_says() {
     assert_eq!((idle("stock"), kong("stock")), (WhenIdle::Zero, None));
     let elsewhere = index.kong_compatible(&gateway("shop/other"), "shop", "cart");
     assert_eq!(elsewhere, None);
+}
+
+#[test]
+fn a_service_that_kongs_operator_scrapes_is_not_shown_twice() {
+    let mut index = shop();
+    let scraped = |index: &mut Index, plugins: &str| {
+        let service = object(
+            Kind::Service,
+            &json!({
+                "metadata": {"namespace": "shop", "name": "cart", "annotations": {"konghq.com/plugins": plugins}},
+                "spec": {"ports": [{"port": 80}]},
+            }),
+        );
+        let _ = index.apply(&service, at(1));
+        let told = index.kong_compatible(&gateway(EDGE), "shop", "cart");
+        let rules = [rule(ServiceSelector::default(), Dimensions::NONE)];
+        let selections = index.selections(&gateway(EDGE), &rules);
+        let says = index.is_scraped_by_kong("shop", "cart");
+        let cart = selections.iter().find(|s| s.name == "cart").unwrap();
+        assert_eq!(cart.is_scraped, says);
+        assert_eq!(says, told == Some(false));
+        says
+    };
+    let wants = Terms {
+        kong_compatible: Some(true),
+        ..Terms::default()
+    };
+    let policy = recorded(vec![Rule {
+        terms: wants,
+        ..rule(ServiceSelector::default(), Dimensions::NONE)
+    }]);
+    index.set_policy(&gateway(EDGE), Some(policy));
+    assert!(scraped(&mut index, "cart-metrics-prometheus"));
+    assert!(scraped(&mut index, "auth, cart-metrics-prometheus"));
+    for other in [
+        "",
+        "auth",
+        "pay-metrics-prometheus",
+        "cart-metrics-prometheus-2",
+    ] {
+        assert!(!scraped(&mut index, other), "{other}");
+    }
+    assert!(!index.is_scraped_by_kong("shop", "none"));
 }

@@ -55,6 +55,8 @@ pub(super) struct Shop {
     pub(super) workers: usize,
     /// Policies that have as many series as they may.
     pub(super) full: BTreeSet<usize>,
+    /// Per gateway places of policies with a Service that Kong's operator scrapes.
+    pub(super) scraped: BTreeMap<GatewayName, BTreeSet<usize>>,
 }
 
 impl Default for Shop {
@@ -68,6 +70,7 @@ impl Default for Shop {
             services: vec!["cart", "pay"],
             workers: 2,
             full: BTreeSet::new(),
+            scraped: BTreeMap::new(),
         }
     }
 }
@@ -108,6 +111,7 @@ impl Shop {
             workers: &workers,
             deployments: &BTreeMap::new(),
             full: &self.full,
+            scraped: &self.scraped,
         };
         (0..policies.len())
             .map(|at| Verdict::Attached(attachments(&scene, at)))

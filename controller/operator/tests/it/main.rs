@@ -9,8 +9,9 @@
 mod check;
 mod definition;
 mod deploying;
+mod dropin;
+mod kong_objects;
 mod make;
-mod naming;
 mod resolving;
 mod schemas;
 mod statuses;

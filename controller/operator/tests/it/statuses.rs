@@ -33,6 +33,7 @@ fn fine() -> Attachment {
         settings_of: None,
         bounds_refused: false,
         series_refused: false,
+        kong_off: false,
         workers: 4,
         deployment: Deployment::Unmanaged,
     }
@@ -112,6 +113,15 @@ fn each_case_has_its_reasons() {
         (
             Attachment {
                 series_refused: true,
+                ..fine()
+            },
+            "Accepted",
+            "PartiallyProgrammed",
+            true,
+        ),
+        (
+            Attachment {
+                kong_off: true,
                 ..fine()
             },
             "Accepted",

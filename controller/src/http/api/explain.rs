@@ -66,6 +66,7 @@ fn namespaced(kind: &str, namespace: String, name: String) -> Result<Asked, Refu
         "service" => Ok(Asked::Service { namespace, name }),
         "pod" => Ok(Asked::Pod { namespace, name }),
         "gateway" => gateway(&format!("{namespace}/{name}")).map(Asked::Gateway),
+        "extension" => Ok(Asked::Extension { namespace, name }),
         _ => {
             let found = WORKLOADS.iter().find(|(word, _)| *word == kind);
             let (_, kind) = found.ok_or_else(|| no_kind(kind))?;
@@ -116,8 +117,8 @@ fn bad(text: &str) -> Refusal {
 fn no_kind(kind: &str) -> Refusal {
     let shown: String = kind.chars().take(64).collect();
     let text = format!(
-        "{shown:?} cannot be explained; service, pod, deployment, statefulset, daemonset, replicaset, job and gateway \
-         can (KIND/NAMESPACE/NAME), ingressclass/NAME and address/IP:PORT"
+        "{shown:?} cannot be explained; service, pod, deployment, statefulset, daemonset, replicaset, job, gateway and \
+         extension can (KIND/NAMESPACE/NAME), ingressclass/NAME and address/IP:PORT"
     );
     Refusal::new(StatusCode::NOT_FOUND, Reason::UnknownPath, text)
 }

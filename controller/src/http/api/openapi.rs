@@ -31,7 +31,7 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     let kinds = json!({
         "name": "kind", "in": "path", "required": true,
         "schema": {"type": "string", "enum": [
-            "service", "pod", "deployment", "statefulset", "daemonset", "replicaset", "job", "gateway",
+            "service", "pod", "deployment", "statefulset", "daemonset", "replicaset", "job", "gateway", "extension",
         ]},
     });
     let object = [kinds, segment("namespace"), segment("name")];

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use gaugeway_operator::dropin;
 use kube::{ResourceExt as _, core::DynamicObject};
 use tokio::sync::watch;
 
@@ -26,6 +27,14 @@ pub(crate) enum Kept {
     Gateway,
     /// Of the cluster.
     IngressClass,
+    /// Of the Gateway API; names a GatewayConfiguration.
+    GatewayClass,
+    /// Of Kong's operator, as the three that follow.
+    MetricsExtension,
+    /// Names extensions.
+    ControlPlane,
+    /// Names extensions for the ControlPlanes of Gateways.
+    GatewayConfiguration,
 }
 
 impl Kept {
@@ -48,6 +57,30 @@ impl Kept {
                 versions: &["v1"],
                 kind: "IngressClass",
                 plural: "ingressclasses",
+            },
+            Self::GatewayClass => Served {
+                group: "gateway.networking.k8s.io",
+                versions: &["v1", "v1beta1"],
+                kind: "GatewayClass",
+                plural: "gatewayclasses",
+            },
+            Self::MetricsExtension => Served {
+                group: dropin::GROUP,
+                versions: &["v1alpha1"],
+                kind: dropin::KIND,
+                plural: "dataplanemetricsextensions",
+            },
+            Self::ControlPlane => Served {
+                group: dropin::GROUP,
+                versions: &["v2beta1", "v1beta1"],
+                kind: "ControlPlane",
+                plural: "controlplanes",
+            },
+            Self::GatewayConfiguration => Served {
+                group: dropin::GROUP,
+                versions: &["v2beta1", "v1beta1"],
+                kind: "GatewayConfiguration",
+                plural: "gatewayconfigurations",
             },
         }
     }
