@@ -193,6 +193,10 @@ impl Explainer {
         let objects = self.mapping.objects();
         GatewayCase {
             name: name.to_string(),
+            deployment: news
+                .as_ref()
+                .map(|news| news.deployment(name))
+                .unwrap_or_default(),
             exists: news.as_ref().and_then(|news| news.has(name)),
             policies: objects.ask(|index, _| index.policies_of(name.as_str())),
             unusable: news.map(|news| news.unusable(name)).unwrap_or_default(),

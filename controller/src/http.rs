@@ -6,6 +6,7 @@
 
 mod api;
 mod body;
+mod custom_metrics;
 mod filters;
 mod io;
 mod metrics;
@@ -18,6 +19,7 @@ mod wasm;
 
 pub(crate) use api::Api;
 pub use api::openapi;
+pub(crate) use custom_metrics::CustomMetrics;
 pub(crate) use filters::Filters;
 pub(crate) use metrics::Metrics;
 pub(crate) use readers::Readers;

@@ -20,6 +20,7 @@
 pub mod auth;
 pub mod config;
 mod crds;
+mod custom_metrics;
 mod deploy;
 pub mod detach;
 pub mod explain;

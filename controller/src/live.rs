@@ -39,8 +39,9 @@ pub(crate) enum NoAnswer {
     NotLeader,
     #[error("there is no such Service")]
     NoService,
+    #[error("there is no such Pod")]
+    NoPod,
     #[error("there is no such workload, or it has no Pods")]
-    #[allow(dead_code, reason = "for the metrics API")]
     NoWorkload,
 }
 
@@ -48,7 +49,6 @@ pub(crate) enum NoAnswer {
 #[derive(Clone, Debug)]
 pub(crate) struct Readings {
     /// When they were read.
-    #[allow(dead_code, reason = "the metrics API shows it")]
     pub(crate) taken: UnixNanos,
     /// In the order of namespace and name.
     pub(crate) objects: Vec<ReadingOf>,
@@ -75,7 +75,6 @@ struct Asked {
     complete: bool,
 }
 
-#[allow(dead_code, reason = "the metrics API's part of it comes with that")]
 impl Live {
     pub(crate) fn new(mapping: MappingHandle, seat: Seat) -> Self {
         Self { mapping, seat }
@@ -131,7 +130,26 @@ impl Live {
         self.read(vec![asked], window).await
     }
 
-    /// The Pods of a namespace that exist and whose labels match: of one name, `matches` everything and look for it.
+    /// One Pod, while it exists.
+    pub(crate) async fn read_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        window: Window,
+    ) -> Result<Readings, NoAnswer> {
+        self.synced()?;
+        let seen = self.mapping.objects().observed_pod(namespace, name);
+        let asked = Asked {
+            of: vec![pod(namespace, name)],
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            seen: seen.ok_or(NoAnswer::NoPod)?,
+            complete: true,
+        };
+        self.read(vec![asked], window).await
+    }
+
+    /// The Pods of a namespace that exist and whose labels match.
     pub(crate) async fn read_pods(
         &self,
         namespace: &str,

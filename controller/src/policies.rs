@@ -147,8 +147,9 @@ impl Keeper {
         loop {
             changes.borrow_and_update();
             let judged = Arc::new(self.judge());
+            let told = Arc::clone(&self.told.borrow());
             self.news
-                .send_modify(|news| news.renew(&judged, self.classes_known));
+                .send_modify(|news| news.renew(&judged, self.classes_known, told));
             if self.enforce(&judged).await.is_err() {
                 return;
             }

@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Source, Tokens},
     explain::Explainer,
     forward::Forward,
-    http::{Api, Filters, Metrics, Modules, Port, Readers, Server},
+    http::{Api, CustomMetrics, Filters, Metrics, Modules, Port, Readers, Server},
     leading::{Leading, Ledgers},
     live::Live,
     mapping::{self, Feed, MappingHandle},
@@ -125,8 +125,15 @@ impl Controller {
             version: config.version,
             module_paths: modules.paths(),
         };
+        let live = Live::new(mapping.clone(), seat.clone());
+        let custom_metrics = CustomMetrics {
+            live: live.clone(),
+            seat: seat.clone(),
+            forward: forward.clone(),
+            telemetry: Arc::clone(&telemetry),
+        };
         let questions = Api {
-            live: Live::new(mapping.clone(), seat.clone()),
+            live,
             explainer: Explainer {
                 mapping: mapping.clone(),
                 seat: seat.clone(),
@@ -138,13 +145,14 @@ impl Controller {
             forward,
             telemetry: Arc::clone(&telemetry),
         };
+        let questions = questions.router().merge(custom_metrics.router());
         log_start(&config, &ports, &modules);
         Ok(Self {
             servers: vec![
-                (filters, calls.router(questions.clone().router())),
+                (filters, calls.router(questions.clone())),
                 (wasm, modules.router(Arc::clone(&telemetry))),
                 (metrics, scrapes.router()),
-                (api, questions.router()),
+                (api, questions),
             ],
             ports,
             mapping,

@@ -33,7 +33,8 @@ pub(super) struct Facts {
     classes: Result<BTreeMap<String, String>, String>,
     /// Of each IngressClass.
     ingress_classes: BTreeMap<String, String>,
-    gateways: Vec<Arc<DynamicObject>>,
+    /// By namespace and name.
+    gateways: BTreeMap<(String, String), Value>,
     extensions: Vec<Value>,
     pub(super) routes: Vec<RouteFacts>,
     /// Every replica serves the module.
@@ -41,15 +42,13 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    fn gateway(&self, target: &Target) -> Value {
-        let Target::Gateway { namespace, name } = target else {
-            return Value::Null;
+    /// Null for an IngressClass.
+    fn gateway(&self, target: &Target) -> &Value {
+        let id = match target {
+            Target::Gateway { namespace, name } => (namespace.clone(), name.clone()),
+            Target::IngressClass { .. } => return &Value::Null,
         };
-        let mut all = self.gateways.iter();
-        let found =
-            all.find(|g| g.namespace().as_ref() == Some(namespace) && g.name_any() == *name);
-        let found = found.and_then(|g| serde_json::to_value(&**g).ok());
-        found.unwrap_or_default()
+        self.gateways.get(&id).unwrap_or(&Value::Null)
     }
 
     fn controller(&self, target: &Target) -> Option<&str> {
@@ -70,19 +69,23 @@ impl Facts {
 
     /// Gateways of Kong: an annotation on a route speaks to all that took it.
     fn kongs(&self) -> BTreeSet<(String, String)> {
-        let ids = self
-            .gateways
-            .iter()
-            .map(|g| (g.namespace().unwrap_or_default(), g.name_any()));
-        let is_kong = |(namespace, name): &(String, String)| {
+        let is_kong = |(namespace, name): &&(String, String)| {
             let target = Target::Gateway {
                 namespace: namespace.clone(),
                 name: name.clone(),
             };
             self.flavour(&target) == Some(Flavour::Kong)
         };
-        ids.filter(is_kong).collect()
+        self.gateways.keys().filter(is_kong).cloned().collect()
     }
+}
+
+fn by_id(gateways: &[Arc<DynamicObject>]) -> BTreeMap<(String, String), Value> {
+    let one = |g: &Arc<DynamicObject>| {
+        let id = (g.namespace().unwrap_or_default(), g.name_any());
+        Some((id, serde_json::to_value(&**g).ok()?))
+    };
+    gateways.iter().filter_map(one).collect()
 }
 
 impl Operator {
@@ -111,7 +114,7 @@ impl Operator {
         let mut facts = Facts {
             classes: self.classes().await?,
             ingress_classes: self.ingress_classes(),
-            gateways: self.store.all(Kept::Gateway),
+            gateways: by_id(&self.store.all(Kept::Gateway)),
             extensions,
             routes: Vec::new(),
             served: self.replicas.serve(&self.cluster, module).await?,
@@ -166,11 +169,12 @@ impl Operator {
         there: &There,
         facts: &Facts,
     ) -> Result<BTreeMap<GatewayName, Plan>, Failure> {
+        let kongs = facts.kongs();
         let mut plans = BTreeMap::new();
         for attached in attached(judged) {
             let plan = match self.obstacle(&attached, there, facts) {
                 Some(plan) => plan,
-                None => self.plan(judged, &attached, there, facts).await?,
+                None => self.plan(judged, &attached, there, facts, &kongs).await?,
             };
             plans.insert(attached.gateway.clone(), plan);
         }
@@ -205,6 +209,7 @@ impl Operator {
         attached: &Attached<'_>,
         there: &There,
         facts: &Facts,
+        kongs: &BTreeSet<(String, String)>,
     ) -> Result<Plan, Failure> {
         let gateway = attached.gateway;
         let object = facts.gateway(&attached.target);
@@ -216,7 +221,7 @@ impl Operator {
         let wanted = attached.deploy.enabled == Some(true) && !attached.detached;
         let proof = match controller {
             Some(controller) if wanted && Flavour::of(controller) == Some(Flavour::Kong) => {
-                self.proof(controller, attached, &object, &facts.routes)
+                self.proof(controller, attached, object, &facts.routes)
                     .await?
             }
             _ => Proof::Unknown("nobody looked".to_owned()),
@@ -238,11 +243,11 @@ impl Operator {
                     facts.served,
                     there.held_module(gateway),
                 ),
-                object: &object,
+                object,
                 extensions: &extensions,
                 patch: there.for_gateway(ManifestKind::EnvoyPatchPolicy, gateway),
                 routes: &facts.routes,
-                kongs: &facts.kongs(),
+                kongs,
                 confined: judged.confined(gateway, &attached.target).as_ref(),
                 proof: &proof,
             },

@@ -180,6 +180,9 @@ impl Operator {
         facts: &Facts,
         undone: &mut Undone,
     ) -> bool {
+        if !self.deploying.kong {
+            return false;
+        }
         let (naming, of) = self.naming(judged, plans, there, undone);
         let mut changes = changes(&facts.routes, &naming);
         // Whoever stays is attached first: it costs nothing that others wait for their turn to go.

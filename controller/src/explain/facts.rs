@@ -6,6 +6,7 @@ use gaugeway_index::{
         AddressFacts, CandidateFacts, EndpointFacts, PodFacts, RouteUse, Selected, ServiceFacts,
     },
 };
+use gaugeway_operator::deploy::Deployment;
 use gaugeway_wire::Nanos;
 
 /// A Service.
@@ -32,6 +33,8 @@ pub(super) struct GatewayCase {
     pub(super) policies: Option<Vec<String>>,
     /// Policies that want to be attached to it and cannot be used: each with why.
     pub(super) unusable: Vec<(String, String)>,
+    /// How it came to its filter.
+    pub(super) deployment: Deployment,
     pub(super) workers: WorkerFacts,
     pub(super) report: Option<ReportCase>,
 }

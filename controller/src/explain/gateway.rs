@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use gaugeway_index::explain::Selected;
-use gaugeway_operator::dropin;
+use gaugeway_operator::{
+    deploy::{Deployment, Reason},
+    dropin,
+};
 use gaugeway_wire::Nanos;
 
 use super::{
@@ -18,13 +21,9 @@ const SILENT: Duration = Duration::from_secs(45);
 /// Why a gateway's Services are or are not measured.
 pub(super) fn explain(case: &ReachCase) -> Explanation {
     let gateway = &case.gateway;
-    let steps = vec![
-        object(gateway),
-        routes(case),
-        selection(case),
-        filter(gateway, 0),
-        reports(gateway),
-    ];
+    let mut steps = vec![object(gateway), routes(case), selection(case)];
+    steps.extend(deployment(gateway));
+    steps.extend([filter(gateway, 0), reports(gateway)]);
     let subject = format!("gateway {}", gateway.name);
     Explanation::conclude(subject, steps, "measured".to_owned())
 }
@@ -154,6 +153,44 @@ pub(super) fn policy(
 
 fn unusable_text((policy, why): &(String, String)) -> String {
     format!("{policy} cannot be used: {why}")
+}
+
+/// How the gateway came to its filter; nothing where this controller does not know.
+pub(super) fn deployment(gateway: &GatewayCase) -> Option<Step> {
+    const NAME: &str = "deployment";
+    let of = &gateway.name;
+    // Whoever calls has it, however that came.
+    let calls = !gateway.workers.workers.is_empty();
+    Some(match &gateway.deployment {
+        Deployment::Unmanaged => return None,
+        Deployment::Deployed {
+            refused: Some(why), ..
+        } => Step::broken(
+            NAME,
+            format!("the controller put the filter into {of}, and the gateway refused it"),
+            why.clone(),
+        ),
+        Deployment::Deployed { partly, .. } => {
+            let found = format!("the controller put the filter into {of}");
+            Step::ok(NAME, found).with(partly.iter().cloned())
+        }
+        // Somebody wants it so, or it is put there by hand.
+        Deployment::Not {
+            reason: Reason::NotDeployed | Reason::Unsupported | Reason::Detached,
+            text,
+        } => Step::note(NAME, format!("not by the controller: {text}")),
+        Deployment::Not { reason, text } if calls => {
+            Step::note(NAME, format!("{}: {text}", reason.as_str()))
+        }
+        Deployment::Not { reason, text } => Step::broken(
+            NAME,
+            format!(
+                "the filter is not in {of}, or not as it should be: {}",
+                reason.as_str()
+            ),
+            text.clone(),
+        ),
+    })
 }
 
 /// The gateway's workers, and which of a Service's addresses they have seen.

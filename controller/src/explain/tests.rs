@@ -7,6 +7,7 @@ use gaugeway_index::{
         ServiceFacts,
     },
 };
+use gaugeway_operator::deploy::{Deployment, Reason};
 use gaugeway_wire::{Nanos, VmId};
 
 use super::{
@@ -55,6 +56,7 @@ fn edge() -> GatewayCase {
         exists: Some(true),
         policies: Some(vec!["LatencyPolicy shop/all".to_owned()]),
         unusable: Vec::new(),
+        deployment: Deployment::Unmanaged,
         workers: WorkerFacts {
             workers: vec![worker(0, 0), worker(1, 0)],
             seen: vec!["10.0.0.1:8080".to_owned()],
@@ -596,6 +598,49 @@ gateway shop/edge: measured
         gateway::explain(&case).summary,
         "not measured: named by 1 route, none of which leads to a Service"
     );
+}
+
+#[test]
+fn a_gateway_says_how_it_came_to_its_filter() {
+    let explained = |deployment: &Deployment, calls: bool| {
+        let mut gateway = edge();
+        gateway.deployment = deployment.clone();
+        if !calls {
+            gateway.workers.workers.clear();
+        }
+        gateway::explain(&ReachCase {
+            gateway,
+            routes: vec!["HTTPRoute shop/web".to_owned()],
+            services: vec![("shop".to_owned(), "cart".to_owned(), by(&["shop/all"]))],
+        })
+    };
+    let deployed = |partly: &[&str], refused: Option<&str>| Deployment::Deployed {
+        partly: partly.iter().map(|p| (*p).to_owned()).collect(),
+        refused: refused.map(str::to_owned),
+    };
+    let whole = explained(&deployed(&["HTTPRoute shop/a is left out"], None), true).to_string();
+    assert!(
+        whole.contains("✓ deployment  the controller put"),
+        "{whole}"
+    );
+    assert!(whole.contains("HTTPRoute shop/a is left out"), "{whole}");
+    let refused = explained(&deployed(&[], Some("is off")), false);
+    assert_eq!(refused.advice.as_deref(), Some("is off"));
+    let unproven = Deployment::Not {
+        reason: Reason::WasmNotProven,
+        text: "Pod kong-1: KONG_WASM is not \"on\"".to_owned(),
+    };
+    let why = explained(&unproven, false);
+    assert!(why.summary.contains("WasmNotProven"), "{}", why.summary);
+    assert!(why.advice.unwrap().contains("KONG_WASM"));
+    // Put there by hand: it is measured all the same.
+    assert_eq!(explained(&unproven, true).summary, "measured");
+    let off = Deployment::Not {
+        reason: Reason::NotDeployed,
+        text: "off".to_owned(),
+    };
+    let off = explained(&off, false);
+    assert!(off.summary.contains("no worker"), "{}", off.summary);
 }
 
 #[test]

@@ -110,32 +110,6 @@ impl Api {
             .with_state(api)
     }
 
-    /// What the leader says.
-    async fn ask_leader(&self, request: Request) -> Result<Response<Body>, Refusal> {
-        let Taker::At(leader) = self.seat.taker() else {
-            return Err(NoAnswer::NotLeader.into());
-        };
-        let asked = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |path| path.as_str());
-        let path = format!("{BETWEEN_REPLICAS}{asked}").parse();
-        let call = forward::Call {
-            method: request.method().clone(),
-            path: &path.map_err(|_| bad(asked))?,
-            headers: request.headers(),
-            body: Bytes::new(),
-            patience: PATIENCE,
-            answer: ANSWER_BYTES,
-            label: Path::Api.as_str(),
-        };
-        self.forward
-            .call(&leader, call)
-            .await
-            .map(passed_back)
-            .map_err(away)
-    }
-
     fn conclude<T: Serialize>(&self, result: Result<T, Refusal>) -> Response<Body> {
         match result.and_then(|answer| encode(&answer)) {
             Ok(text) => {
@@ -148,6 +122,37 @@ impl Api {
             }
         }
     }
+}
+
+/// What the leader says to a question that came to another replica.
+pub(super) async fn passed_to_leader(
+    seat: &Seat,
+    forward: &Forward,
+    request: Request,
+    label: Path,
+) -> Result<Response<Body>, Refusal> {
+    let Taker::At(leader) = seat.taker() else {
+        return Err(NoAnswer::NotLeader.into());
+    };
+    let asked = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let path = format!("{BETWEEN_REPLICAS}{asked}").parse();
+    let call = forward::Call {
+        method: request.method().clone(),
+        path: &path.map_err(|_| bad(asked))?,
+        headers: request.headers(),
+        body: Bytes::new(),
+        patience: PATIENCE,
+        answer: ANSWER_BYTES,
+        label: label.as_str(),
+    };
+    forward
+        .call(&leader, call)
+        .await
+        .map(passed_back)
+        .map_err(away)
 }
 
 fn encode(answer: &impl Serialize) -> Result<String, Refusal> {
@@ -172,7 +177,7 @@ async fn by_the_leader(
 ) -> Response<Body> {
     let elsewhere = matches!(api.seat.taker(), Taker::At(_)) || api.seat.totals().is_none();
     if elsewhere {
-        let answer = api.ask_leader(request).await;
+        let answer = passed_to_leader(&api.seat, &api.forward, request, Path::Api).await;
         return answer.unwrap_or_else(|refusal| api.conclude::<()>(Err(refusal)));
     }
     let stale = api.seat.is_stale();
@@ -240,7 +245,7 @@ impl From<NoAnswer> for Refusal {
             NoAnswer::NotSynced => Self::unavailable(Reason::NotSynced, text),
             NoAnswer::NotLeader => Self::unavailable(Reason::NoLeader, text),
             NoAnswer::Busy => Self::unavailable(Reason::Busy, text),
-            NoAnswer::NoService | NoAnswer::NoWorkload => {
+            NoAnswer::NoService | NoAnswer::NoPod | NoAnswer::NoWorkload => {
                 Self::new(StatusCode::NOT_FOUND, Reason::UnknownObject, text)
             }
         }

@@ -16,6 +16,7 @@ pub(super) enum Path {
     Filter,
     Metrics,
     Api,
+    CustomMetrics,
     /// Anything that is not served, and what is not HTTP.
     Other,
 }
@@ -72,6 +73,7 @@ impl Path {
             Self::Filter => "/v1/filter",
             Self::Metrics => "/metrics",
             Self::Api => "/api/v1",
+            Self::CustomMetrics => "/apis",
             Self::Other => "other",
         }
     }
@@ -186,6 +188,10 @@ impl Refusal {
     /// Come back later: the caller keeps what it has.
     pub(super) fn unavailable(reason: Reason, text: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, text)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// As a response. What leaves a body unread, and what another replica may do better, closes its connection.

@@ -7,7 +7,7 @@ use std::{
 
 use gaugeway_aggregate::Maker;
 use gaugeway_index::{
-    Index, Kind, Matches, Moment, Observed, ObservedPod, ObservedWorkload, Rule, Selection,
+    Index, Kind, Matches, Moment, Observed, ObservedPod, ObservedWorkload, Rule, Seen, Selection,
 };
 use gaugeway_wire::{GatewayName, Generation, Target};
 use tokio::sync::watch;
@@ -100,6 +100,11 @@ impl Objects {
     /// The Pods of a namespace that exist and whose labels match, in the order of their names.
     pub(crate) fn observed_pods(&self, namespace: &str, matches: Matches<'_>) -> Vec<ObservedPod> {
         self.index().observed_pods(namespace, matches)
+    }
+
+    /// Who sees a Pod; `None` when there is none of that name.
+    pub(crate) fn observed_pod(&self, namespace: &str, name: &str) -> Option<Seen> {
+        self.index().observed_pod(namespace, name)
     }
 
     /// What is known of a workload; `None` when it has no Pods and had none lately.

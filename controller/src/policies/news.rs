@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use gaugeway_operator::{PolicyId, Verdict, dropin::Standing};
+use gaugeway_operator::{PolicyId, Verdict, deploy::Deployment, dropin::Standing};
 use gaugeway_wire::GatewayName;
 
 use super::judge::Judged;
+use crate::deploy::Told;
 
 /// See the module's documentation. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -17,13 +18,15 @@ pub(crate) struct News {
     gateways: Option<Arc<BTreeSet<String>>>,
     /// Policies that want to be attached to a gateway and cannot be used, with why.
     unusable: Arc<BTreeMap<String, Vec<(String, String)>>>,
+    /// How each gateway came to its filter; only a leader that deploys knows.
+    deployments: Arc<Told>,
     /// What became of the extensions of Kong's operator; `None` where they are not read.
     pub(super) extensions: Option<Arc<Vec<Standing>>>,
 }
 
 impl News {
     /// `everywhere`: the controller reads all namespaces. What became of extensions is not known yet.
-    pub(super) fn renew(&mut self, judged: &Judged, everywhere: bool) {
+    pub(super) fn renew(&mut self, judged: &Judged, everywhere: bool, deployments: Arc<Told>) {
         let known = &judged.known;
         let classes = known.ingress_classes.iter().flatten();
         let classes = classes.map(|class| format!("ingressclass:{class}"));
@@ -48,6 +51,7 @@ impl News {
         }
         self.gateways = everywhere.then(|| Arc::new(gateways.chain(classes).collect()));
         self.unusable = Arc::new(unusable);
+        self.deployments = deployments;
     }
 
     /// What became of the extensions of Kong's operator; `None` where they are not read.
@@ -59,6 +63,11 @@ impl News {
     pub(crate) fn has(&self, gateway: &GatewayName) -> Option<bool> {
         let all = self.gateways.as_ref()?;
         Some(all.contains(gateway.as_str()))
+    }
+
+    /// How it came to its filter, as far as this replica knows.
+    pub(crate) fn deployment(&self, gateway: &GatewayName) -> Deployment {
+        self.deployments.get(gateway).cloned().unwrap_or_default()
     }
 
     /// Policies that want to be attached to it and cannot be used.

@@ -151,8 +151,17 @@ impl Cluster {
 
     /// All of a kind in the story's namespace.
     pub(crate) async fn list(&self, kind: &str) -> anyhow::Result<Vec<Value>> {
-        let (api, _) = self.api(&json!({"kind": kind, "metadata": {"name": ""}}));
-        let all = api.list(&kube::api::ListParams::default()).await?;
+        self.list_in(&self.namespace, kind).await
+    }
+
+    /// The same in another namespace.
+    pub(crate) async fn list_in(&self, namespace: &str, kind: &str) -> anyhow::Result<Vec<Value>> {
+        let place = json!({"kind": kind, "metadata": {"name": "", "namespace": namespace}});
+        let all = self
+            .api(&place)
+            .0
+            .list(&kube::api::ListParams::default())
+            .await?;
         let each = all.items.iter().map(serde_json::to_value);
         Ok(each.collect::<Result<_, _>>()?)
     }

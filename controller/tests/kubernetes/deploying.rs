@@ -50,6 +50,14 @@ pub(crate) async fn start(cluster: &Cluster) -> Stage {
 }
 
 pub(crate) async fn start_in(cluster: &Cluster, namespace: &str) -> Stage {
+    start_with(cluster, namespace, |_, _| {}).await
+}
+
+pub(crate) async fn start_with(
+    cluster: &Cluster,
+    namespace: &str,
+    change: impl FnOnce(&mut config::Cluster, &mut Deploying),
+) -> Stage {
     let own = namespace.to_owned();
     let address = cluster.own_address();
     let stage = Stage::launch_with(&cluster.kubeconfig, &[], |config| {
@@ -62,7 +70,7 @@ pub(crate) async fn start_in(cluster: &Cluster, namespace: &str) -> Stage {
             name: name.to_owned(),
             port,
         };
-        cluster.deploying = Some(Box::new(Deploying {
+        let mut deploying = Deploying {
             home: Installation {
                 namespace: own,
                 filters: at("gaugeway-filters", 7080),
@@ -72,7 +80,9 @@ pub(crate) async fn start_in(cluster: &Cluster, namespace: &str) -> Stage {
             module: SHA.to_owned(),
             classes: BTreeMap::new(),
             kong: true,
-        }));
+        };
+        change(cluster, &mut deploying);
+        cluster.deploying = Some(Box::new(deploying));
     })
     .await;
     stage.ready().await;
@@ -238,6 +248,60 @@ async fn everything_is_taken_out_before_an_uninstall() {
             assert_eq!(ours(&cluster, kind).await.unwrap(), None);
         }
         until_reason(&cluster, "Detached").await;
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// peers.md: `EnvoyPatchPolicy` is off by default. Where no listener takes a route of ours, the filter waits for Envoy
+/// Gateway's word on the patch, and goes when that is taken back.
+#[tokio::test]
+async fn a_patch_is_used_only_where_envoy_gateway_takes_it() {
+    story(async |cluster| {
+        gateway_of(&cluster, ENVOY_GATEWAY).await;
+        let group = "gateway.envoyproxy.io";
+        for (kind, plural) in [
+            ("EnvoyExtensionPolicy", "envoyextensionpolicies"),
+            ("EnvoyPatchPolicy", "envoypatchpolicies"),
+        ] {
+            cluster.define_kind(group, "v1alpha1", kind, plural).await;
+        }
+        let listeners = json!([{"name": "http", "port": 80, "protocol": "HTTP",
+            "allowedRoutes": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"a": "b"}}}}}]);
+        let gateway = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "edge"},
+            "spec": {"listeners": listeners},
+        });
+        cluster.apply(&gateway).await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let stage = start(&cluster).await;
+        let patch = until_there(&cluster, "EnvoyPatchPolicy").await;
+        until_reason(&cluster, "NotDeployed").await;
+        assert_eq!(ours(&cluster, "EnvoyExtensionPolicy").await.unwrap(), None);
+        let says = async |accepted: &str, reason: &str| {
+            let gateway = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"});
+            let mut told = json!({"apiVersion": patch["apiVersion"], "kind": "EnvoyPatchPolicy",
+                "metadata": {"name": patch["metadata"]["name"]}});
+            told["status"] = json!({"ancestors": [{
+                "ancestorRef": gateway, "controllerName": ENVOY_GATEWAY, "conditions": [{
+                    "type": "Accepted", "status": accepted, "reason": reason, "message": "as it is configured",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }],
+            }]});
+            cluster.apply(&told).await;
+        };
+        says("False", "Disabled").await;
+        until_reason(&cluster, "Refused").await;
+        let status = cluster.get("LatencyPolicy", "p").await.unwrap()["status"].to_string();
+        assert!(status.contains("enableEnvoyPatchPolicy"), "{status}");
+        says("True", "Accepted").await;
+        let extension = until_there(&cluster, "EnvoyExtensionPolicy").await;
+        let cluster_name = &extension["spec"]["wasm"][0]["config"]["cluster"];
+        assert_eq!(cluster_name, "gaugeway-controller");
+        until_reason(&cluster, "NoWorkers").await;
+        says("False", "Disabled").await;
+        until_gone(&cluster, "EnvoyExtensionPolicy").await;
+        until_there(&cluster, "EnvoyPatchPolicy").await;
         stage.stop().await;
     })
     .await;

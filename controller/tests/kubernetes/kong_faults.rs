@@ -15,96 +15,9 @@ use crate::{
     objects::policy,
 };
 
-const WRITES: [Verb; 4] = [Verb::Create, Verb::Update, Verb::Patch, Verb::Delete];
-
-async fn ask(cluster: &Cluster) {
+pub(crate) async fn ask(cluster: &Cluster) {
     let on = json!({"deploy": {"enabled": true}});
     cluster.apply(&policy("p", "edge", &on)).await;
-}
-
-/// Of whoever deploys; a status is written by others.
-fn deploys(request: &Logged) -> bool {
-    request.subresource.is_empty() && request.resource != "endpointslices"
-}
-
-fn writes(cluster: &Cluster) -> usize {
-    let log = cluster.double().requests();
-    let written = |r: &&Logged| WRITES.contains(&r.verb) && deploys(r);
-    log.iter().filter(written).count()
-}
-
-/// Runs a controller that is killed at its write number `nth` (counted from 0), before or after the server did it, and then
-/// another. False when the first came to the end before that.
-async fn killed_at(cluster: &Cluster, nth: u32, done: bool, named: bool) -> bool {
-    let fault = |done| {
-        Fault::always(Effect::Hangup { done })
-            .verbs(&WRITES)
-            .only(deploys)
-    };
-    let before = writes(cluster);
-    cluster.double().fault(fault(done).after(nth).times(1));
-    cluster.double().fault(fault(false).after(nth));
-    let limit = before + usize::try_from(nth).unwrap();
-    let stage = start(cluster).await;
-    let mut killed = false;
-    until("it is killed, or done", PATIENCE, || {
-        killed = writes(cluster) > limit;
-        let killed = killed;
-        async move {
-            let end = is_at_the_end(cluster, named).await?;
-            ensure!(killed || end);
-            Ok(())
-        }
-    })
-    .await
-    .unwrap();
-    stage.kill().await;
-    cluster.double().lift_faults();
-    let stage = start(cluster).await;
-    until_named(cluster, named).await;
-    if !named {
-        until_no_policy(cluster).await;
-    }
-    stage.stop().await;
-    killed
-}
-
-async fn is_at_the_end(cluster: &Cluster, named: bool) -> anyhow::Result<bool> {
-    let plugin = ours(cluster, "KongPlugin").await?.is_some();
-    let web = annotation(cluster, "HTTPRoute", "web")
-        .await
-        .unwrap_or_default();
-    let api = annotation(cluster, "GRPCRoute", "api").await.is_some();
-    let policies = cluster.list("LatencyPolicy").await?.len();
-    let held = web.contains("gaugeway") && api && plugin;
-    Ok(if named {
-        held
-    } else {
-        !web.contains("gaugeway") && !api && !plugin && policies == 0
-    })
-}
-
-/// A round that ends anywhere is finished by whoever comes next.
-#[tokio::test]
-async fn a_controller_killed_at_any_write_leaves_nothing_undone() {
-    story_with_faults(async |cluster| {
-        kong(&cluster).await;
-        let mut nth = 0;
-        let mut killed = true;
-        while killed {
-            killed = false;
-            for done in [true, false] {
-                ask(&cluster).await;
-                killed |= killed_at(&cluster, nth, done, true).await;
-                cluster.delete("LatencyPolicy", "p").await;
-                killed |= killed_at(&cluster, nth, done, false).await;
-            }
-            nth += 1;
-        }
-        // A finalizer, a dry run, a plugin, two routes.
-        assert!(nth > 4, "{nth} writes are too few to be all");
-    })
-    .await;
 }
 
 /// Users edit the annotation while the filter comes and goes. In the end theirs is what they last wrote.

@@ -132,6 +132,14 @@ impl Index {
         pods.collect()
     }
 
+    /// Who sees a Pod; `None` when there is none of that name.
+    #[must_use]
+    pub fn observed_pod(&self, namespace: &str, name: &str) -> Option<Seen> {
+        let pod = self.pod(namespace, name)?;
+        self.tables.pods.labels(pod)?;
+        Some(SeenServices::of(self).of_pod(pod))
+    }
+
     /// What is known of a workload, such as a Deployment; `None` when it has no Pods and had none lately.
     #[must_use]
     pub fn observed_workload(

@@ -14,7 +14,7 @@ use gaugeway_wire::GatewayName;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::schemas;
+use crate::schemas::Definitions;
 
 const ENVOY_GATEWAY: &str = "gateway.envoyproxy.io/gatewayclass-controller";
 const ISTIO: &str = "istio.io/gateway-controller";
@@ -204,15 +204,37 @@ fn plans() -> Vec<Plan> {
 
 #[test]
 fn what_is_written_is_what_the_definitions_take() {
-    let kinds: BTreeSet<_> = plans()
-        .iter()
-        .flat_map(|plan| &plan.objects)
-        .map(|manifest| {
-            schemas::check(manifest);
-            manifest.kind
-        })
-        .collect();
+    let definitions = Definitions::read();
+    let (mut kinds, mut checked) = (BTreeSet::new(), BTreeSet::new());
+    for manifest in plans().iter().flat_map(|plan| &plan.objects) {
+        kinds.insert(manifest.kind);
+        if definitions.check(manifest) {
+            checked.insert(manifest.kind);
+        }
+    }
     assert_eq!(kinds.len(), ManifestKind::ALL.len(), "{kinds:?}");
+    // Those of the repository itself, everywhere.
+    for kind in [
+        ManifestKind::EnvoyExtensionPolicy,
+        ManifestKind::EnvoyPatchPolicy,
+        ManifestKind::WasmPlugin,
+        ManifestKind::KongPlugin,
+    ] {
+        assert!(checked.contains(&kind), "{kind:?}");
+    }
+}
+
+/// A member that the definition does not have would be dropped by an API server without a word.
+#[test]
+fn the_definitions_refuse_what_they_do_not_know() {
+    let plan = Scene::of(ISTIO).plan();
+    let mut manifest = plan.objects[0].clone();
+    manifest.object["spec"]["failStrategie"] = json!("FAIL_OPEN");
+    let definitions = Definitions::read();
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        definitions.check(&manifest)
+    }));
+    assert!(refused.is_err());
 }
 
 /// Server-side apply takes a null for a value, and what is left out for nothing.

@@ -51,28 +51,28 @@ fn extension(name: &str, created: i64, services: &[&str], latency: bool) -> Valu
     let time = k8s_openapi::jiff::Timestamp::from_second(created).unwrap();
     let mut object = kong_objects::extension(name, services, latency);
     object["metadata"]["creationTimestamp"] = json!(time.to_string());
-    in_shop("dataplanemetricsextensions", object)
+    in_shop(object)
 }
 
 fn plane(version: &str, name: &str, of: &str, names: &[&str]) -> Value {
     let object = kong_objects::control_plane(version, name, of, names);
-    in_shop("controlplanes", object)
+    in_shop(object)
 }
 
 fn configuration(version: &str, name: &str, member: &str, names: &[&str]) -> Value {
     let object = kong_objects::configuration(version, name, member, names);
-    in_shop("gatewayconfigurations", object)
+    in_shop(object)
 }
 
-fn in_shop(plural: &str, mut object: Value) -> Value {
+fn in_shop(mut object: Value) -> Value {
     object["metadata"]["namespace"] = json!("shop");
-    schemas::check_object(GROUP, plural, &object);
+    schemas::check_object(&object);
     object
 }
 
 fn class(name: &str, configuration: &str) -> Value {
     let object = kong_objects::class(name, "shop", configuration);
-    schemas::check_object("gateway.networking.k8s.io", "gatewayclasses", &object);
+    schemas::check_object(&object);
     object
 }
 
@@ -82,7 +82,7 @@ fn gateway(name: &str, class: &str) -> Value {
         "metadata": {"namespace": "shop", "name": name},
         "spec": {"gatewayClassName": class, "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
     });
-    schemas::check_object("gateway.networking.k8s.io", "gateways", &object);
+    schemas::check_object(&object);
     object
 }
 
@@ -220,7 +220,7 @@ fn where_kongs_operator_may_scrape_its_metric_has_one_source() {
     let others = extensions(&kong.facts(), &[pair("stock")].into());
     assert_eq!(others.policies[0].kong_compatible, Some(true));
     kong.extensions[0]["status"] = json!({"controlPlaneRef": {"name": "cp"}});
-    schemas::check_object(GROUP, "dataplanemetricsextensions", &kong.extensions[0]);
+    schemas::check_object(&kong.extensions[0]);
     let held = kong.come_to();
     assert_eq!(held.policies[0].kong_compatible, Some(false));
     assert!(held.known[0].scraped.as_ref().unwrap().contains("shop/cp"));

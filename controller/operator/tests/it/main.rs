@@ -12,6 +12,7 @@ mod deploying;
 mod dropin;
 mod kong_objects;
 mod make;
+mod naming;
 mod resolving;
 mod schemas;
 mod statuses;

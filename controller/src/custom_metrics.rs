@@ -1,0 +1,24 @@
+//! `custom.metrics.k8s.io`, as an HPA reads it: discovery, names of metrics, selectors, quantities, lists of values.
+//!
+//! Pure: what is known of objects comes in as readings ([`crate::live`]), who may ask is somebody else's question.
+//!
+//! **Invariant**: what is not known is no value, but `NotFound` with the reason: an HPA then leaves the size as it is.
+
+mod discovery;
+mod metric;
+mod quantity;
+mod question;
+#[allow(dead_code, reason = "for the port that asks who calls")]
+mod request_info;
+mod selector;
+mod status;
+mod values;
+
+pub(crate) use discovery::{GROUP, Version, groups, resources, the_group};
+#[cfg(test)]
+pub(crate) use metric::Metric;
+pub(crate) use question::{Question, Resource, Which};
+#[allow(unused_imports, reason = "for the port that asks who calls")]
+pub(crate) use request_info::Attributes;
+pub(crate) use status::{Status, StatusReason};
+pub(crate) use values::list;
