@@ -32,7 +32,7 @@ pub struct Config {
     pub final_scrape: Duration,
     /// How filters prove which gateway they are.
     pub tokens: Tokens,
-    /// How often the key file, or the Secret, is looked at.
+    /// How often the key file is looked at.
     pub key_poll: Duration,
     /// Which labels targets have, what filters record and how often.
     pub recording: RecordingPolicy,

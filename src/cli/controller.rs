@@ -31,8 +31,6 @@ use crate::{
 
 /// How often the key file is looked at.
 const KEY_POLL: Duration = Duration::from_secs(1);
-/// How often the Secret is.
-const SECRET_POLL: Duration = Duration::from_secs(10);
 /// Its entry with the key.
 const SECRET_ENTRY: &str = "token.key";
 
@@ -152,8 +150,8 @@ struct TokenFlags {
     /// the new key first. Read again when it changes.
     #[arg(long, env = "GAUGEWAY_TOKEN_KEY_FILE", value_name = "FILE")]
     token_key_file: Option<PathBuf>,
-    /// Secret in --own-namespace with such a key, in its entry token.key; made with a new key if there is none. Read
-    /// again every 10 s.
+    /// Secret in --own-namespace with such a key, in its entry token.key; made with a new key if there is none.
+    /// Changes are followed.
     #[arg(
         long,
         env = "GAUGEWAY_TOKEN_KEY_SECRET",
@@ -277,7 +275,7 @@ impl ControllerArgs {
         let final_scrape = self.election.final_scrape();
         let own_namespace = self.cluster.own_namespace.as_deref();
         let deploying = self.deploy.deploying(own_namespace)?;
-        let (tokens, key_poll) = self.tokens.tokens(own_namespace)?;
+        let tokens = self.tokens.tokens(own_namespace)?;
         Ok(Config {
             election: self.election.election(own_namespace)?,
             final_scrape,
@@ -288,7 +286,7 @@ impl ControllerArgs {
             api_listen: self.ports.api_listen,
             state_dir: self.state_dir,
             tokens,
-            key_poll,
+            key_poll: KEY_POLL,
             recording: self.recording.policy()?,
             series: SeriesLimits {
                 max: self.series.max_series,
@@ -303,10 +301,10 @@ impl ControllerArgs {
 }
 
 impl TokenFlags {
-    /// Clap has made sure that there is one. And how often it is looked at.
-    fn tokens(self, own_namespace: Option<&str>) -> Result<(Tokens, Duration)> {
+    /// Clap has made sure that there is one.
+    fn tokens(self, own_namespace: Option<&str>) -> Result<Tokens> {
         Ok(match (self.token_key_file, self.token_key_secret) {
-            (Some(file), _) => (Tokens::KeyFile(file), KEY_POLL),
+            (Some(file), _) => Tokens::KeyFile(file),
             (None, Some(name)) => {
                 let namespace = own_namespace.context("--own-namespace is missing")?;
                 let at = SecretKey {
@@ -314,9 +312,9 @@ impl TokenFlags {
                     name,
                     key: SECRET_ENTRY.to_owned(),
                 };
-                (Tokens::Secret(at), SECRET_POLL)
+                Tokens::Secret(at)
             }
-            (None, None) => (Tokens::Insecure, KEY_POLL),
+            (None, None) => Tokens::Insecure,
         })
     }
 }

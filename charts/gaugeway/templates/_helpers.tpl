@@ -55,7 +55,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [{{ include "gaugeway.tokenSecret" . }}]
-  verbs: [get]
+  verbs: [list, watch]
 {{- end }}
 
 {{/* What the controller may do to the objects that it watches. */}}

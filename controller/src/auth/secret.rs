@@ -1,20 +1,24 @@
-//! The token key in a Secret of the controller's own namespace, made if there is none.
+//! The token key in a Secret of the controller's own namespace, made if there is none, and watched by its name.
 //!
 //! Invariants: a Secret that is there is never written, so that replicas which start together agree on the first one's
 //! key, and a key that people put there stays; what cannot be read keeps the keys in force.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::bail;
+use futures::StreamExt as _;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Api, api::PostParams, core::ObjectMeta};
-use tokio::{sync::watch, time::timeout};
+use kube::{Api, api::PostParams, core::ObjectMeta, runtime::watcher::watch_object};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tracing::{error, info};
 
 use super::{Keys, new_key};
 use crate::{
     config::{SecretKey, Source},
-    source::kubernetes::{self, Failure},
+    source::kubernetes::{self, Failure, Pace, Retry},
     telemetry::Telemetry,
 };
 
@@ -28,7 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn follow(
     at: &SecretKey,
     source: &Source,
-    poll: Duration,
     telemetry: Arc<Telemetry>,
 ) -> anyhow::Result<watch::Receiver<Option<Keys>>> {
     let Source::Kubernetes(cluster) = source else {
@@ -42,7 +45,7 @@ pub(super) async fn follow(
         telemetry,
     };
     let (keys, receiver) = watch::channel(None);
-    tokio::spawn(follower.run(poll, keys));
+    tokio::spawn(follower.run(keys));
     Ok(receiver)
 }
 
@@ -55,45 +58,53 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, poll: Duration, keys: watch::Sender<Option<Keys>>) {
-        let mut ticks = tokio::time::interval(poll);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    async fn run(mut self, keys: watch::Sender<Option<Keys>>) {
+        let mut found = pin!(watch_object(self.api.clone(), &self.at.name));
+        let mut retry = Retry::new(Pace::default());
         loop {
-            tokio::select! {
+            let heard = tokio::select! {
                 () = keys.closed() => return,
-                _ = ticks.tick() => {}
-            }
-            let known = keys.borrow().is_some();
-            let result = self.read(known).await;
-            self.say(result.as_ref().err());
-            if let Ok(new) = result {
-                let changed = keys.send_if_modified(|now| {
-                    let differs = now.as_ref() != Some(&new);
-                    *now = Some(new.clone());
-                    differs
-                });
-                if changed {
-                    info!(secret = self.at.name, keys = ?new, "token keys were read");
-                    self.count("ok");
+                heard = found.next() => heard,
+            };
+            let result = match heard {
+                None => return,
+                Some(Ok(Some(secret))) => self.parse(&secret).map(Some),
+                Some(Ok(None)) if keys.borrow().is_some() => {
+                    Err("it was removed; the next start makes a new key".to_owned())
                 }
+                // The watch tells of it then, whoever made it.
+                Some(Ok(None)) => self.until_made(&keys, &mut retry).await.map(|()| None),
+                Some(Err(error)) => {
+                    let failure = Failure::of_watch(&error);
+                    if !failure.is_ordinary() {
+                        let text = self.advice(&failure, "list and watch");
+                        self.say(Some(&text));
+                    }
+                    sleep(retry.next()).await;
+                    continue;
+                }
+            };
+            retry.reset();
+            self.say(result.as_ref().err());
+            if let Ok(Some(found)) = result {
+                self.take(&found, &keys);
             }
         }
     }
 
-    /// Of several replicas that find none, one makes it and all read it. One that is removed later is not made anew while
-    /// its keys are in force: all gateways would have the wrong token at once.
-    async fn read(&self, known: bool) -> Result<Keys, String> {
-        let found = match self.get().await? {
-            Some(secret) => Some(secret),
-            None if known => {
-                return Err("it was removed; the next start makes a new key".to_owned());
-            }
-            None => {
-                self.create().await?;
-                self.get().await?
-            }
-        };
-        let secret = found.ok_or("it was removed as soon as it was made")?;
+    fn take(&self, new: &Keys, keys: &watch::Sender<Option<Keys>>) {
+        let changed = keys.send_if_modified(|now| {
+            let differs = now.as_ref() != Some(new);
+            *now = Some(new.clone());
+            differs
+        });
+        if changed {
+            info!(secret = self.at.name, keys = ?new, "token keys were read");
+            self.count("ok");
+        }
+    }
+
+    fn parse(&self, secret: &Secret) -> Result<Keys, String> {
         let name = &self.at.key;
         let text = secret.data.as_ref().and_then(|data| data.get(name));
         let text = text.ok_or_else(|| {
@@ -103,13 +114,21 @@ impl Follower {
         Keys::parse(text).map_err(|error| format!("{name}: {error}"))
     }
 
-    async fn get(&self) -> Result<Option<Secret>, String> {
-        let asked = timeout(PATIENCE, self.api.get_opt(&self.at.name)).await;
-        match asked {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => Err(self.advice(&Failure::of(&error), "get")),
-            Err(_) => Err(Failure::slow(PATIENCE).text().to_owned()),
+    /// Of several replicas that find none, one makes it and all are told of it. One that is removed later is not made anew
+    /// while its keys are in force: all gateways would have the wrong token at once.
+    async fn until_made(
+        &mut self,
+        keys: &watch::Sender<Option<Keys>>,
+        retry: &mut Retry,
+    ) -> Result<(), String> {
+        while let Err(error) = self.create().await {
+            if keys.is_closed() {
+                return Err(error);
+            }
+            self.say(Some(&error));
+            sleep(retry.next()).await;
         }
+        Ok(())
     }
 
     async fn create(&self) -> Result<(), String> {

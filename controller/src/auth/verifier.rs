@@ -36,7 +36,7 @@ impl Verifier {
         Ok(Self(match tokens {
             Tokens::Insecure => None,
             Tokens::KeyFile(path) => Some(key_file::follow(path, poll, telemetry).await?),
-            Tokens::Secret(at) => Some(secret::follow(at, source, poll, telemetry).await?),
+            Tokens::Secret(at) => Some(secret::follow(at, source, telemetry).await?),
         }))
     }
 

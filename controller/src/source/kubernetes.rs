@@ -26,7 +26,7 @@ use tracing::info;
 
 pub(crate) use self::{
     client::connect,
-    failure::Failure,
+    failure::{Failure, Retry},
     keep::{Kept, Store},
 };
 

@@ -67,7 +67,6 @@ fn with_secret(cluster: &Cluster, config: &mut Config) {
         name: "keys".to_owned(),
         key: "token.key".to_owned(),
     });
-    config.key_poll = Duration::from_millis(50);
 }
 
 /// What the Secret holds.
@@ -152,6 +151,41 @@ async fn replicas_make_one_key_and_follow_it() {
         assert!(cluster.get("Secret", "keys").await.is_err());
         a.stop().await;
         b.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_is_followed_when_its_watch_was_dropped_and_refused_for_a_while() {
+    story_with_faults(async |cluster| {
+        shop(&cluster).await;
+        let a = launch(&cluster, "a", |config| with_secret(&cluster, config)).await;
+        a.ready().await;
+        let (double, key) = (cluster.double(), key_text(&cluster).await);
+        double.fault(Fault::on("secrets", Effect::Status(403)));
+        double.drop_watches();
+        until_metric(&a, "gaugeway_token_key_reads_total", 2.0).await;
+        assert_eq!(
+            with_token(&cluster, &a, &key).await,
+            200,
+            "it stays in force"
+        );
+        double.lift_faults();
+        let other = new_key().unwrap();
+        cluster
+            .apply(&serde_json::json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"},
+                "stringData": {"token.key": other},
+            }))
+            .await;
+        until("the new key is in force", PATIENCE, || async {
+            let status = with_token(&cluster, &a, &other).await;
+            ensure!(status == 200, "{status}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        a.stop().await;
     })
     .await;
 }

@@ -25,7 +25,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn of_watch(error: &watcher::Error) -> Self {
+    pub(crate) fn of_watch(error: &watcher::Error) -> Self {
         match error {
             watcher::Error::InitialListFailed(e)
             | watcher::Error::WatchStartFailed(e)
@@ -109,7 +109,7 @@ impl Failure {
     }
 
     /// Happens in every cluster's life and mends itself.
-    pub(super) fn is_ordinary(&self) -> bool {
+    pub(crate) fn is_ordinary(&self) -> bool {
         self.reason == "expired"
     }
 
