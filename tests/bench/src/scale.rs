@@ -112,7 +112,8 @@ async fn controller(
     bar.set_message("endpoints change under the controller");
     let at = controller.ports().filters;
     let clock = Clock::start(double, Some(process))?;
-    let last = change(options, double, bar).await?;
+    let (last, rate) = change(options, double, bar).await?;
+    figures.changes_per_second = rate;
     let changed = Instant::now();
     until("the last change", PATIENCE, || async {
         let mut asks = Worker::new(at, &last.gateway, 255);
@@ -204,13 +205,19 @@ async fn stores(
     bar.inc(1);
     bar.set_message("endpoints change under kube-rs's stores");
     let clock = Clock::start(double, Some(process))?;
-    let last = change(options, double, bar).await?;
+    let (last, rate) = change(options, double, bar).await?;
+    figures.stores_changes_per_second = rate;
     stores.has(&last).await?;
     figures.stores_churn = clock.stop(double, process)?;
     Ok(())
 }
 
-async fn change(options: &Options, double: &mut Double, bar: &ProgressBar) -> Result<Placed> {
+/// The last change, and how many there were a second: a busy machine makes fewer than asked for.
+async fn change(
+    options: &Options,
+    double: &mut Double,
+    bar: &ProgressBar,
+) -> Result<(Placed, u64)> {
     double.change(options.changes).await?;
     for _ in 0..options.seconds {
         // Stimulus: so long endpoints change.
@@ -218,13 +225,8 @@ async fn change(options: &Options, double: &mut Double, bar: &ProgressBar) -> Re
         bar.inc(1);
     }
     let changed = double.change(0).await?;
-    let wanted = u64::from(options.changes) * options.seconds;
-    ensure!(
-        changed.changes * 10 >= wanted * 9,
-        "the double made {} of {wanted} changes; this machine is too busy",
-        changed.changes
-    );
-    changed.last.context("nothing was changed")
+    let rate = changed.changes / options.seconds;
+    Ok((changed.last.context("nothing was changed")?, rate))
 }
 
 fn now() -> Result<UnixNanos> {

@@ -23,7 +23,9 @@ pub(super) struct Step {
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     shape: Shape,
-    changes_per_second: u32,
+    /// That were made.
+    pub(super) changes_per_second: u64,
+    pub(super) stores_changes_per_second: u64,
     /// At the end.
     load_average: f64,
     pub(super) series: f64,
@@ -44,7 +46,8 @@ impl Figures {
         let none = Step::default();
         Self {
             shape: options.shape,
-            changes_per_second: options.changes,
+            changes_per_second: 0,
+            stores_changes_per_second: 0,
             load_average: 0.0,
             series: 0.0,
             sync: none,
@@ -85,12 +88,13 @@ impl Figures {
             );
         }
         println!(
-            "\n{} Services, {} endpoints with a Pod each, {} changes a second (a Pod comes, its EndpointSlice names it, \
-             another goes), {:.0} series. The last change was told of {:.0} ms later. Windows hold {:.0} MiB. Load average {:.1}.\n\
+            "\n{} Services, {} endpoints with a Pod each, {} changes a second (with the stores {}; a Pod comes, its \
+             EndpointSlice names it, another goes), {:.0} series. The last change was told of {:.0} ms later. Windows hold {:.0} MiB. Load average {:.1}.\n\
              Budgets: {WINDOWS_OFF:.0} MiB without windows: {}; {WINDOWS_ON:.0} MiB with: {}.",
             self.shape.services,
             self.shape.services * self.shape.endpoints,
             self.changes_per_second,
+            self.stores_changes_per_second,
             self.series,
             self.behind_ms,
             self.window_mib,
