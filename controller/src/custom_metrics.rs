@@ -14,6 +14,8 @@ mod selector;
 mod status;
 mod values;
 
+pub use metric::custom_metrics;
+
 pub(crate) use discovery::{GROUP, Version, groups, resources, the_group};
 #[cfg(test)]
 pub(crate) use metric::Metric;

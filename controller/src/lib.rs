@@ -40,6 +40,7 @@ pub mod telemetry;
 
 pub use config::Config;
 pub use crds::crds;
+pub use custom_metrics::custom_metrics;
 pub use deploy::cluster_domain;
 pub use gaugeway_aggregate::Family;
 pub use http::{openapi, rejection_reasons};

@@ -5,7 +5,7 @@
 
 pub(crate) mod answer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gaugeway_aggregate::{Reading, Sample, Standings, Unknown, Via, Window};
 use gaugeway_index::{Matches, Seen, WhenIdle};
@@ -18,7 +18,7 @@ use crate::{
 };
 use answer::{
     BackendOf, Gateway, GatewayList, GatewayOf, Latency, PodOf, Service, ServiceDetail,
-    ServiceList, Signals, Stand, State,
+    ServiceList, Signals, Stand, State, Workload, WorkloadDetail, WorkloadList,
 };
 
 /// Answers questions about the last seconds. Cheap to clone.
@@ -139,13 +139,7 @@ impl Live {
     ) -> Result<Readings, NoAnswer> {
         self.synced()?;
         let seen = self.mapping.objects().observed_pod(namespace, name);
-        let asked = Asked {
-            of: vec![pod(namespace, name)],
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            seen: seen.ok_or(NoAnswer::NoPod)?,
-            complete: true,
-        };
+        let asked = Asked::pod(namespace, name, seen.ok_or(NoAnswer::NoPod)?);
         self.read(vec![asked], window).await
     }
 
@@ -158,13 +152,9 @@ impl Live {
     ) -> Result<Readings, NoAnswer> {
         self.synced()?;
         let pods = self.mapping.objects().observed_pods(namespace, matches);
-        let asked = pods.into_iter().map(|of| Asked {
-            of: vec![pod(namespace, &of.name)],
-            namespace: namespace.to_owned(),
-            name: of.name,
-            seen: of.seen,
-            complete: true,
-        });
+        let asked = pods
+            .into_iter()
+            .map(|of| Asked::pod(namespace, &of.name, of.seen));
         self.read(asked.collect(), window).await
     }
 
@@ -194,6 +184,62 @@ impl Live {
         let found = found.into_iter().filter(|(of, _)| of == kind);
         let asked = found.filter_map(|(kind, name)| self.asked_workload(namespace, &kind, &name));
         self.read(asked.collect(), window).await
+    }
+
+    /// The workloads of a namespace that have Pods.
+    pub(crate) async fn workloads(
+        &self,
+        namespace: &str,
+        window: Window,
+    ) -> Result<WorkloadList, NoAnswer> {
+        self.synced()?;
+        let found = self.mapping.objects().observed_workloads(namespace);
+        let (kinds, asked): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .filter_map(|(kind, name)| {
+                let asked = self.asked_workload(namespace, &kind, &name)?;
+                Some((kind, asked))
+            })
+            .unzip();
+        let readings = self.read(asked, window).await?;
+        let workloads = kinds.into_iter().zip(readings.objects);
+        let workloads = workloads.map(|(kind, of)| Workload {
+            signals: Signals::of(&of.reading, of.when_idle),
+            namespace: of.namespace,
+            kind,
+            name: of.name,
+        });
+        Ok(WorkloadList {
+            window: window.as_str(),
+            workloads: workloads.collect(),
+        })
+    }
+
+    /// One workload: all windows, and its Pods over one.
+    pub(crate) async fn workload(
+        &self,
+        namespace: String,
+        kind: String,
+        name: String,
+        window: Window,
+    ) -> Result<WorkloadDetail, NoAnswer> {
+        self.synced()?;
+        let own = self.asked_workload(&namespace, &kind, &name);
+        let own = own.ok_or(NoAnswer::NoWorkload)?;
+        let pods = own.of.iter().filter_map(|of| match of {
+            Wanted::Pod { name, .. } => Some(Asked::pod(&namespace, name, own.seen.clone())),
+            _ => None,
+        });
+        let pods: Vec<_> = pods.collect();
+        let recent = self.ask(own.of.clone(), Window::ALL.to_vec()).await?;
+        Ok(WorkloadDetail {
+            windows: all_windows(&recent, &own),
+            window: window.as_str(),
+            pods: pods_of(&recent, pods, window),
+            namespace,
+            kind,
+            name,
+        })
     }
 
     fn asked_workload(&self, namespace: &str, kind: &str, name: &str) -> Option<Asked> {
@@ -242,26 +288,13 @@ impl Live {
         let observed = observed.ok_or(NoAnswer::NoService)?;
         let seen = &observed.seen;
         let own = Asked::service(namespace.clone(), name.clone(), seen.clone());
-        let pods = observed.pods.into_iter().map(|name| Asked {
-            of: vec![pod(&namespace, &name)],
-            namespace: namespace.clone(),
-            name,
-            seen: seen.clone(),
-            complete: true,
-        });
+        let pods = observed.pods.iter();
+        let pods = pods.map(|name| Asked::pod(&namespace, name, seen.clone()));
         let pods: Vec<_> = pods.collect();
         let all = pods.iter().chain([&own]);
         let wanted = all.flat_map(|asked| asked.of.clone()).collect();
         let recent = self.ask(wanted, Window::ALL.to_vec()).await?;
-        let windows = Window::ALL.map(|window| {
-            let reading = Judge::new(&recent, window).read(&own);
-            (window.as_str(), Signals::of(&reading, seen.when_idle))
-        });
         let judge = Judge::new(&recent, window);
-        let pods = pods.into_iter().map(|asked| PodOf {
-            signals: Signals::of(&judge.read(&asked), seen.when_idle),
-            name: asked.name,
-        });
         let gateways = seen.reached_by.iter().map(|gateway| GatewayOf {
             name: gateway.to_string(),
             selects: seen.selected_by.contains(gateway),
@@ -286,11 +319,11 @@ impl Live {
         Ok(ServiceDetail {
             backends: backends.collect(),
             window: window.as_str(),
-            pods: pods.collect(),
+            pods: pods_of(&recent, pods, window),
             gateways: gateways.collect(),
+            windows: all_windows(&recent, &own),
             namespace,
             name,
-            windows: windows.into(),
         })
     }
 
@@ -395,7 +428,35 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// Signals of all windows.
+fn all_windows(recent: &Recently, of: &Asked) -> BTreeMap<&'static str, Signals> {
+    let one = |window: Window| {
+        let reading = Judge::new(recent, window).read(of);
+        (window.as_str(), Signals::of(&reading, of.seen.when_idle))
+    };
+    Window::ALL.map(one).into()
+}
+
+fn pods_of(recent: &Recently, pods: Vec<Asked>, window: Window) -> Vec<PodOf> {
+    let judge = Judge::new(recent, window);
+    let one = |asked: Asked| PodOf {
+        signals: Signals::of(&judge.read(&asked), asked.seen.when_idle),
+        name: asked.name,
+    };
+    pods.into_iter().map(one).collect()
+}
+
 impl Asked {
+    fn pod(namespace: &str, name: &str, seen: Seen) -> Self {
+        Self {
+            of: vec![pod(namespace, name)],
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            seen,
+            complete: true,
+        }
+    }
+
     fn service(namespace: String, name: String, seen: Seen) -> Self {
         Self {
             of: vec![Wanted::Service {

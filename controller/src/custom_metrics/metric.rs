@@ -74,6 +74,23 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::KongAverage => {
+                "average upstream latency over 60 s in ms, 0 when idle; for autoscalers made for Kong's operator"
+            }
+            Self::Average => "average upstream latency in ms; when idle 0, or none (`whenIdle`)",
+            Self::Quantile(_) => {
+                "that quantile of upstream latency in ms; when idle 0, or none (`whenIdle`)"
+            }
+            Self::RequestsPerSecond => "requests per second, whatever their outcome",
+            Self::Concurrency => "requests that waited for their answer at a time, on average",
+            Self::ErrorRatio => {
+                "share of requests answered with 5xx or by no upstream at all, 0 to 1"
+            }
+        }
+    }
+
     /// The window that its name says, if it does.
     pub(crate) const fn fixed_window(self) -> Option<Window> {
         match self {
@@ -103,6 +120,13 @@ impl Metric {
         };
         Quantity::of(value)
     }
+}
+
+/// The metrics of `custom.metrics.k8s.io` with what each means; for the documentation.
+#[must_use]
+pub fn custom_metrics() -> Vec<(&'static str, &'static str)> {
+    let each = |metric: Metric| (metric.name(), metric.meaning());
+    Metric::ALL.map(each).into()
 }
 
 const fn milliseconds(seconds: f64) -> f64 {

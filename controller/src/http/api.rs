@@ -1,5 +1,5 @@
-//! The API port: `/api/v1/services`, `/api/v1/services/{namespace}/{name}`, `/api/v1/gateways`,
-//! `/api/v1/explain/...`, `/api/v1/openapi.json`.
+//! The API port: `/api/v1/services`, `/api/v1/services/{namespace}/{name}`, `/api/v1/workloads`,
+//! `/api/v1/workloads/{namespace}/{kind}/{name}`, `/api/v1/gateways`, `/api/v1/explain/...`, `/api/v1/openapi.json`.
 //!
 //! It listens on loopback only, since it asks nobody who they are. A replica that does not lead passes questions on to
 //! the leader, on whose filters port the same paths stand for other replicas.
@@ -38,6 +38,7 @@ use crate::{
 };
 
 const SERVED: &str = "this port serves GET /api/v1/services, /api/v1/services/NAMESPACE/NAME, /api/v1/gateways, \
+    /api/v1/workloads?namespace=NAMESPACE, /api/v1/workloads/NAMESPACE/KIND/NAME, \
     /api/v1/explain/KIND/NAMESPACE/NAME, /api/v1/explain/address/IP:PORT and /api/v1/openapi.json";
 
 /// Longest wait for the leader's answer, and its longest answer.
@@ -86,7 +87,7 @@ impl Asked {
 fn bad(pair: &str) -> Refusal {
     let shown: String = pair.chars().take(64).collect();
     let text = format!(
-        "{shown:?} cannot be asked for; window is one of 15s, 30s, 60s, 5m, and the list of Services takes a namespace"
+        "{shown:?} cannot be asked for; window is one of 15s, 30s, 60s, 5m, and lists of Services and workloads take a namespace"
     );
     Refusal::new(StatusCode::BAD_REQUEST, Reason::Query, text)
 }
@@ -98,6 +99,8 @@ impl Api {
         Router::new()
             .route("/api/v1/services", get(services))
             .route("/api/v1/services/{namespace}/{name}", get(service))
+            .route("/api/v1/workloads", get(workloads))
+            .route("/api/v1/workloads/{namespace}/{kind}/{name}", get(workload))
             .route("/api/v1/gateways", get(gateways))
             .route(
                 "/api/v1/explain/{kind}/{namespace}/{name}",
@@ -207,6 +210,30 @@ async fn service(
     let answer = async {
         let asked = Asked::parse(query.as_deref(), false)?;
         Ok(api.live.service(namespace, name, asked.window).await?)
+    };
+    api.conclude(answer.await)
+}
+
+async fn workloads(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response<Body> {
+    let answer = async {
+        let asked = Asked::parse(query.as_deref(), true)?;
+        let namespace = asked.namespace.as_deref().ok_or_else(|| {
+            let text = "workloads are listed by namespace: /api/v1/workloads?namespace=NAME";
+            Refusal::new(StatusCode::BAD_REQUEST, Reason::Query, text)
+        })?;
+        Ok(api.live.workloads(namespace, asked.window).await?)
+    };
+    api.conclude(answer.await)
+}
+
+async fn workload(
+    State(api): State<Arc<Api>>,
+    Segments((namespace, kind, name)): Segments<(String, String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response<Body> {
+    let answer = async {
+        let window = Asked::parse(query.as_deref(), false)?.window;
+        Ok(api.live.workload(namespace, kind, name, window).await?)
     };
     api.conclude(answer.await)
 }

@@ -53,7 +53,50 @@ pub(crate) struct ServiceDetail {
     pub(crate) gateways: Vec<GatewayOf>,
 }
 
-/// A Pod of a Service.
+/// Workloads that have Pods.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WorkloadList {
+    /// The window that all signals are of.
+    pub(crate) window: &'static str,
+    /// In the order of kind and name.
+    pub(crate) workloads: Vec<Workload>,
+}
+
+/// What made Pods, such as a Deployment.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Workload {
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// Its kind, such as `Deployment`.
+    pub(crate) kind: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// What its Pods did together, those that are gone too.
+    #[serde(flatten)]
+    pub(crate) signals: Signals,
+}
+
+/// A workload over all windows, with its Pods.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WorkloadDetail {
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// Its kind, such as `Deployment`.
+    pub(crate) kind: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// By window: `15s`, `30s`, `60s`, `5m`.
+    pub(crate) windows: BTreeMap<&'static str, Signals>,
+    /// The window that Pods are of.
+    pub(crate) window: &'static str,
+    /// Its Pods, idle ones and those that went within the longest window too.
+    pub(crate) pods: Vec<PodOf>,
+}
+
+/// A Pod of a Service or workload.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodOf {

@@ -22,17 +22,21 @@ use serde_json::Value;
 
 use crate::scene::{MODULE, Scene, VM, encoded, report_call, subscribe, target};
 
-fn now() -> UnixNanos {
+pub(crate) fn now() -> UnixNanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     UnixNanos(u64::try_from(since.as_nanos()).unwrap())
 }
 
-/// A report over 5 s of `count` requests that took 3 ms each, perhaps none.
-fn told(vm: VmId, seq: u64, to: UnixNanos, target: &Target, count: u64) -> Vec<u8> {
+/// A report over 5 s of `count` requests that took so long each, perhaps none.
+pub(crate) fn told(
+    (vm, seq): (VmId, u64),
+    to: UnixNanos,
+    target: &Target,
+    (count, took): (u64, Nanos),
+) -> Vec<u8> {
     let layout = Policy::default().layout();
     let from = to.minus(Nanos::from_millis(5000));
     let mut writer = ReportWriter::new(Vec::new(), vm, Seq(seq), from, &layout);
-    let took = Nanos::from_millis(3);
     let class = RequestClass {
         outcome: Outcome::Response,
         code: CodeClass::Success,
@@ -56,18 +60,21 @@ fn told(vm: VmId, seq: u64, to: UnixNanos, target: &Target, count: u64) -> Vec<u
     writer.finish(to)
 }
 
+const TOOK: Nanos = Nanos::from_millis(3);
+
 /// Tells of the last `reports` times 5 s, each with so many requests.
 async fn tell(scene: &Scene, reports: u64, count: u64) {
     let cart = target("shop", "cart");
     let end = now();
     for seq in 1..=reports {
         let age = Nanos::from_millis(5000 * (reports - seq));
-        let body = report_call(&told(VM, seq, end.minus(age), &cart, count), &cart, None);
+        let report = told((VM, seq), end.minus(age), &cart, (count, TOOK));
+        let body = report_call(&report, &cart, None);
         assert_eq!(scene.call("/v1/report", body).await.unwrap().status, 200);
     }
 }
 
-async fn ask(scene: &Scene, path: &str) -> Answer {
+pub(crate) async fn ask(scene: &Scene, path: &str) -> Answer {
     let client = Client::unpooled(scene.ports.api);
     client.send(Request::get(path)).await.unwrap()
 }
@@ -155,7 +162,7 @@ async fn a_backlog_is_counted_and_enters_no_window() {
     let scene = Scene::start().await;
     let cart = target("shop", "cart");
     let late = now().minus(Nanos::from_millis(400_000));
-    let body = report_call(&told(VM, 1, late, &cart, 7), &cart, None);
+    let body = report_call(&told((VM, 1), late, &cart, (7, TOOK)), &cart, None);
     assert_eq!(scene.call("/v1/report", body).await.unwrap().status, 200);
     assert!((scene.requests("cart").await - 7.0).abs() < 1e-9);
     let labels = [("reason", "old")];

@@ -8,7 +8,9 @@
 
 mod api;
 mod calls;
+mod custom_metrics;
 mod hostile;
+mod hpa;
 mod keys;
 mod limits;
 mod scene;

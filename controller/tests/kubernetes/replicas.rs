@@ -284,6 +284,24 @@ async fn one_leads_the_other_passes_on_and_takes_over_when_it_goes() {
         let windows = asked.send(Request::get("/api/v1/gateways")).await.unwrap();
         assert_eq!(windows.status, 200, "{}", windows.text());
         assert!(windows.text().contains(&edge), "{}", windows.text());
+        // A value too: the leader says why there is none. What is served, a replica says itself.
+        let api = "/apis/custom.metrics.k8s.io/v1beta2";
+        let metric = "gaugeway_upstream_concurrency";
+        let value = format!(
+            "{api}/namespaces/{}/services/cart/{metric}",
+            cluster.namespace
+        );
+        let value = asked.send(Request::get(&value)).await.unwrap();
+        assert_eq!(value.status, 404, "{}", value.text());
+        assert!(
+            value
+                .text()
+                .contains("no gateway that routes to it reports"),
+            "{}",
+            value.text()
+        );
+        let served = asked.send(Request::get(api)).await.unwrap();
+        assert_eq!(served.status, 200, "{}", served.text());
         // Without waiting for the Lease to run out.
         a.stop().await;
         acknowledged(&cluster, &b, 3).await;

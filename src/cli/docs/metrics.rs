@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use gaugeway_controller::{Family, Telemetry, rejection_reasons};
+use gaugeway_controller::{Family, Telemetry, custom_metrics, rejection_reasons};
 use gaugeway_wire::{CodeClass, FilterCounter, Outcome, target::names};
 
 const HEAD: &str = "\
@@ -71,6 +71,14 @@ pub(super) fn page() -> Result<String> {
     labels(&mut out);
     out.push_str(QUERIES);
     own(&mut out)?;
+    out.push_str(
+        "\n## For autoscalers: `custom.metrics.k8s.io`\n\nOf `services`, `pods`, `deployments.apps` and \
+         `statefulsets.apps`, over 60 s or what the metric's label `window` says: `15s`, `30s`, `60s`, `5m`. What is \
+         unknown is NotFound.\n\n| metric | meaning |\n|---|---|\n",
+    );
+    for (name, meaning) in custom_metrics() {
+        let _ = writeln!(out, "| `{name}` | {meaning} |");
+    }
     Ok(out)
 }
 

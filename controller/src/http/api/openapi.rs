@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     explain::Explanation,
-    live::answer::{GatewayList, ServiceDetail, ServiceList},
+    live::answer::{GatewayList, ServiceDetail, ServiceList, WorkloadDetail, WorkloadList},
 };
 
 /// The description of the JSON API, OpenAPI 3.0.
@@ -16,6 +16,8 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     let mut schemas = SchemaSettings::openapi3().into_generator();
     let services = schemas.subschema_for::<ServiceList>();
     let service = schemas.subschema_for::<ServiceDetail>();
+    let workloads = schemas.subschema_for::<WorkloadList>();
+    let workload = schemas.subschema_for::<WorkloadDetail>();
     let gateways = schemas.subschema_for::<GatewayList>();
     let explanation = schemas.subschema_for::<Explanation>();
     let window = json!({
@@ -28,6 +30,16 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     });
     let segment = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
     let one = [segment("namespace"), segment("name"), window.clone()];
+    let mut its_namespace = namespace.clone();
+    its_namespace["required"] = json!(true);
+    its_namespace["description"] = json!("The namespace.");
+    let its_workloads = [its_namespace, window.clone()];
+    let one_workload = [
+        segment("namespace"),
+        segment("kind"),
+        segment("name"),
+        window.clone(),
+    ];
     let kinds = json!({
         "name": "kind", "in": "path", "required": true,
         "schema": {"type": "string", "enum": [
@@ -52,6 +64,8 @@ pub fn openapi() -> Result<String, serde_json::Error> {
         "paths": {
             "/api/v1/services": get("Services that a gateway routes to.", &[namespace, window.clone()], &services),
             "/api/v1/services/{namespace}/{name}": get("One Service with its Pods and gateways.", &one, &service),
+            "/api/v1/workloads": get("Workloads of a namespace that have Pods.", &its_workloads, &workloads),
+            "/api/v1/workloads/{namespace}/{kind}/{name}": get("One workload, such as a Deployment, with its Pods.", &one_workload, &workload),
             "/api/v1/gateways": get("Gateways that report.", &[window], &gateways),
             "/api/v1/explain/{kind}/{namespace}/{name}": get(why, &object, &explanation),
             "/api/v1/explain/ingressclass/{name}": get(why, &[segment("name")], &explanation),
