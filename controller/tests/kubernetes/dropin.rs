@@ -53,6 +53,14 @@ async fn shop(cluster: &Cluster) {
     }
 }
 
+/// A ControlPlane of a Gateway, which names these extensions. A garbage collector takes what a Gateway owns that is not there.
+pub(crate) async fn own(cluster: &Cluster, version: &str, gateway: &str, names: &[&str]) {
+    let mut plane = control_plane(version, "cp", &format!("Gateway/{gateway}"), names);
+    let owner = cluster.get("Gateway", gateway).await.unwrap();
+    plane["metadata"]["ownerReferences"][0]["uid"] = owner["metadata"]["uid"].clone();
+    cluster.apply(&plane).await;
+}
+
 pub(crate) fn reads_extensions(config: &mut Config) {
     let Source::Kubernetes(cluster) = &mut config.source else {
         panic!("a cluster")
@@ -130,8 +138,9 @@ async fn shown(cluster: &Cluster, stage: &Stage, service: &str) -> f64 {
 
 #[tokio::test]
 async fn what_an_extension_selects_is_measured_until_it_goes() {
+    // A real cluster has one definition for all stories.
     for version in VERSIONS {
-        story(async |cluster| {
+        story_with_faults(async |cluster| {
             shop(&cluster).await;
             define_kong(&cluster, version).await;
             let edge = format!("{}/edge", cluster.namespace);
@@ -140,9 +149,7 @@ async fn what_an_extension_selects_is_measured_until_it_goes() {
             until_default(&cluster, &stage).await;
             until_state(&stage, "unattached").await;
             until_explained(&cluster, &stage, "notMeasured", "no ControlPlane names it").await;
-            cluster
-                .apply(&control_plane(version, "cp", "Gateway/edge", &["e"]))
-                .await;
+            own(&cluster, version, "edge", &["e"]).await;
             until_selected(&cluster, &stage).await;
             until_state(&stage, "measured").await;
             until_explained(
@@ -201,9 +208,7 @@ async fn kinds_that_come_later_are_picked_up() {
         until_default(&cluster, &stage).await;
         define_kong(&cluster, "v2beta1").await;
         cluster.apply(&extension("e", &["cart"], true)).await;
-        cluster
-            .apply(&control_plane("v2beta1", "cp", "Gateway/edge", &["e"]))
-            .await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
         until_selected(&cluster, &stage).await;
         stage.stop().await;
     })
@@ -216,7 +221,7 @@ async fn a_gateway_configuration_names_extensions_for_its_gateways() {
         ("v1beta1", "controlPlaneOptions"),
         ("v2beta1", "extensions"),
     ] {
-        story(async |cluster| {
+        story_with_faults(async |cluster| {
             shop(&cluster).await;
             define_kong(&cluster, version).await;
             let ns = cluster.namespace.clone();
@@ -226,11 +231,11 @@ async fn a_gateway_configuration_names_extensions_for_its_gateways() {
                 edge,
                 class(&ns, &ns, "conf"),
                 configuration(version, "conf", member, &["e"]),
-                control_plane(version, "cp", "Gateway/edge", &[]),
                 extension("e", &["cart"], true),
             ] {
                 cluster.apply(&object).await;
             }
+            own(&cluster, version, "edge", &[]).await;
             let stage = start(&cluster).await;
             until_selected(&cluster, &stage).await;
             // Detached: the reference goes.
@@ -284,9 +289,7 @@ async fn without_latency_it_measures_nothing() {
         shop(&cluster).await;
         define_kong(&cluster, "v2beta1").await;
         cluster.apply(&extension("e", &["cart"], false)).await;
-        cluster
-            .apply(&control_plane("v2beta1", "cp", "Gateway/edge", &["e"]))
-            .await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
         let stage = start(&cluster).await;
         until_state(&stage, "off").await;
         until_default(&cluster, &stage).await;
@@ -302,9 +305,7 @@ async fn a_latency_policy_wins_however_young_and_the_extension_follows_it() {
         shop(&cluster).await;
         define_kong(&cluster, "v2beta1").await;
         cluster.apply(&extension("e", &["cart"], true)).await;
-        cluster
-            .apply(&control_plane("v2beta1", "cp", "Gateway/edge", &["e"]))
-            .await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
         let stage = start(&cluster).await;
         until_selected(&cluster, &stage).await;
         let pods = json!({"dimensions": ["pod"]});
@@ -347,9 +348,7 @@ async fn kongs_metric_has_one_source() {
             json!({"konghq.com/plugins": "auth,cart-metrics-prometheus"});
         cluster.apply(&held).await;
         cluster.apply(&plugged).await;
-        cluster
-            .apply(&control_plane("v2beta1", "cp", "Gateway/edge", &["e"]))
-            .await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
         let stage = start(&cluster).await;
         until_selected(&cluster, &stage).await;
         stage.report(&edge, &ns, "cart").await.unwrap();
@@ -424,8 +423,7 @@ async fn a_data_plane_without_wasm_gains_nothing_and_that_is_said() {
         define_kong(&cluster, "v2beta1").await;
         cluster.apply(&proxy("kong:3.11")).await;
         cluster.apply(&extension("e", &["cart"], true)).await;
-        let plane = control_plane("v2beta1", "cp", "Gateway/edge", &["e"]);
-        cluster.apply(&plane).await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
         let stage = start(&cluster).await;
         until_state(&stage, "no_wasm").await;
         until_explained(&cluster, &stage, "notMeasured", "image kong:3.11").await;
@@ -444,15 +442,36 @@ async fn a_data_plane_without_wasm_gains_nothing_and_that_is_said() {
     .await;
 }
 
+/// Without a right on anything of the cluster: a ControlPlane names the extension itself.
+#[tokio::test]
+async fn in_some_namespaces_only_nothing_of_the_cluster_is_read() {
+    story_with_faults(async |cluster| {
+        shop(&cluster).await;
+        define_kong(&cluster, "v2beta1").await;
+        cluster.apply(&extension("e", &["cart"], true)).await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
+        let ns = cluster.namespace.as_str();
+        let before = cluster.double().requests().len();
+        let stage = Stage::launch_with(&cluster.kubeconfig, &[ns], reads_extensions).await;
+        stage.ready().await;
+        until_selected(&cluster, &stage).await;
+        until_state(&stage, "measured").await;
+        stage.stop().await;
+        let log = cluster.double().requests().split_off(before);
+        let asked = log.iter().filter(|r| r.verb != Verb::Discover);
+        let elsewhere: Vec<_> = asked.filter(|r| r.namespace != ns).collect();
+        assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn nothing_of_kongs_operator_is_written_and_nothing_read_unasked() {
     story_with_faults(async |cluster| {
         shop(&cluster).await;
         define_kong(&cluster, "v2beta1").await;
         cluster.apply(&extension("e", &["cart"], true)).await;
-        cluster
-            .apply(&control_plane("v2beta1", "cp", "Gateway/edge", &["e"]))
-            .await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
         let asked = |from: usize| {
             let log = cluster.double().requests().split_off(from);
             let of_kong = log.into_iter().filter(|r| r.group == GROUP);

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, story_with_faults},
     deploying::{ENVOY_GATEWAY, ISTIO, gateway_of, start_in, until_gone, until_there},
-    dropin::{define_kong, reads_extensions, until_state},
+    dropin::{define_kong, own, reads_extensions, until_state},
     kong::{
         kong, kongs_class, kongs_operator, on, proxy, until_ingress_named, until_named,
         until_no_policy,
     },
-    kong_objects::{control_plane, extension},
+    kong_objects::extension,
     objects::{gateway, policy, service},
     replicas::keeper,
     stage::Stage,
@@ -121,8 +121,7 @@ async fn what_extensions_need_is_granted_and_every_grant_is_used() {
         define_kong(&cluster, "v2beta1").await;
         cluster.apply(&proxy("kong:3.11")).await;
         cluster.apply(&extension("e", &["cart"], true)).await;
-        let plane = control_plane("v2beta1", "cp", "Gateway/edge", &["e"]);
-        cluster.apply(&plane).await;
+        own(&cluster, "v2beta1", "edge", &["e"]).await;
         let set_up = cluster.double().requests().len();
         let stage = Stage::launch_with(&cluster.kubeconfig, &[], reads_extensions).await;
         stage.ready().await;
