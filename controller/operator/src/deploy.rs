@@ -34,7 +34,7 @@ pub use names::{
     APPLIED, DETACH, FINALIZER, GATEWAY, INSTANCE, MANAGED_BY, MANAGER, is_ours, object_name,
 };
 pub use naming::{Change, Naming, changes};
-pub use proof::{Proof, prove};
+pub use proof::{Proof, prove, vouches};
 pub use route::{Parent, RouteFacts, RouteId, RouteKind};
 pub use tokens::{Edit, PLUGINS, attach_token, detach_token, names_plugin};
 

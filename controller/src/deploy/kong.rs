@@ -4,7 +4,7 @@ use gaugeway_operator::{
     Target,
     deploy::{
         KONG_OPERATOR, PodSelector, Proof, RouteFacts, made_for, prove, published_by, publishing,
-        selectors,
+        selectors, vouches,
     },
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -42,7 +42,11 @@ impl Operator {
         object: &Value,
         routes: &[RouteFacts],
     ) -> Result<Proof, Failure> {
-        if attached.deploy.assume_wasm {
+        let home = &self.deploying.home.namespace;
+        let mut strongest = attached.owners.iter().take(1);
+        if attached.deploy.assume_wasm
+            && strongest.any(|owner| vouches(&attached.target, &owner.id, home))
+        {
             return Ok(Proof::Assumed);
         }
         let target = &attached.target;

@@ -204,7 +204,8 @@ impl Cluster {
         let (api, name) = self.api(object);
         let sent: DynamicObject = serde_json::from_value(object.clone()).unwrap();
         let mut result = match api.create(&PostParams::default(), &sent).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => {
+            // A change alone is not valid by itself where the real definitions are installed.
+            Err(kube::Error::Api(status)) if [409, 422].contains(&status.code) => {
                 let mut change = object.clone();
                 // Of a Pod hardly anything else may change.
                 if object["kind"] == "Pod" {

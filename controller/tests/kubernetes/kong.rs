@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, story, story_with_faults},
-    deploying::{gateway_of, start, until_gone, until_reason, until_there},
+    deploying::{gateway_of, start, start_in, until_gone, until_reason, until_there},
     objects::{ingress, policy, route, service},
 };
 
@@ -284,7 +284,10 @@ pub(crate) async fn kongs_operator(cluster: &Cluster) {
     let owners = owner("gateway.networking.k8s.io/v1", "Gateway", &gateway);
     let plane = json!({
         "apiVersion": "gateway-operator.konghq.com/v1beta1", "kind": "DataPlane",
-        "metadata": {"name": "edge-1", "ownerReferences": owners}, "spec": {},
+        "metadata": {"name": "edge-1", "ownerReferences": owners},
+        "spec": {"deployment": {"podTemplateSpec": {"spec": {"containers": [
+            {"name": "proxy", "image": "kong/kong-gateway:3.10"},
+        ]}}}},
     });
     let plane = cluster.apply(&plane).await;
     let owners = owner("gateway-operator.konghq.com/v1beta1", "DataPlane", &plane);
@@ -369,6 +372,41 @@ async fn ingresses_of_a_class_name_it_too() {
         assert_eq!(annotation(&cluster, "Ingress", "other").await, None);
         cluster.delete("LatencyPolicy", "of-class").await;
         until_gone(&cluster, "KongPlugin").await;
+        until_ingress_named(&cluster, false).await;
+        cluster.delete("IngressClass", &cluster.namespace).await;
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// The policy of a tenant, and the same of who runs the controller.
+#[tokio::test]
+async fn a_tenant_cannot_vouch_for_everybodys_kong() {
+    story(async |cluster| {
+        cluster.define_policies().await;
+        define_plugins(&cluster).await;
+        kongs_class(&cluster).await;
+        replace_proxy(&cluster, "kong:latest").await;
+        let mut assumed = cluster.get("LatencyPolicy", "of-class").await.unwrap();
+        assumed = json!({
+            "apiVersion": assumed["apiVersion"], "kind": "LatencyPolicy", "metadata": {"name": "of-class"},
+            "spec": {"targetRefs": assumed["spec"]["targetRefs"], "deploy": {"enabled": true, "assumeWasm": true}},
+        });
+        cluster.apply(&assumed).await;
+        let stage = start_in(&cluster, "default").await;
+        until("it says that it is not proven", PATIENCE, || async {
+            let policy = cluster.get("LatencyPolicy", "of-class").await?;
+            let text = policy["status"].to_string();
+            ensure!(text.contains("WasmNotProven") && text.contains("controller's namespace"), "{text}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        until_ingress_named(&cluster, false).await;
+        stage.stop().await;
+        let stage = start(&cluster).await;
+        until_ingress_named(&cluster, true).await;
+        cluster.delete("LatencyPolicy", "of-class").await;
         until_ingress_named(&cluster, false).await;
         cluster.delete("IngressClass", &cluster.namespace).await;
         stage.stop().await;

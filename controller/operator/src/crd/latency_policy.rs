@@ -236,7 +236,8 @@ pub struct Deploy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Kong only: its data planes can load the filter as a plugin, whatever the image and the settings of their Pods show.
-    /// A Kong that cannot may refuse its whole configuration. A dry run of the plugin comes first either way.
+    /// A Kong that cannot may refuse its whole configuration. A dry run of the plugin comes first either way. At an
+    /// IngressClass it counts only in a policy of the controller's namespace.
     #[serde(default, skip_serializing_if = "is_false")]
     pub assume_wasm: bool,
 }

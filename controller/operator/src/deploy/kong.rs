@@ -20,8 +20,12 @@ pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
     match subject.proof {
         Proof::Proven | Proof::Assumed => {}
         Proof::Missing(what) => {
+            let vouching = match subject.target {
+                Target::Gateway { .. } => "",
+                Target::IngressClass { .. } => " in a policy of the controller's namespace",
+            };
             let text = format!(
-                "{}; see docs: install in Kong, or set spec.deploy.assumeWasm",
+                "{}; see docs: install in Kong, or set spec.deploy.assumeWasm{vouching}",
                 few(what)
             );
             return Plan::not(Reason::WasmNotProven, text);

@@ -3,6 +3,8 @@
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
 
+use crate::{policy::PolicyId, target::Target};
+
 /// What Pods say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
@@ -14,6 +16,17 @@ pub enum Proof {
     Missing(Vec<String>),
     /// Nothing can be said now; what holds goes on.
     Unknown(String),
+}
+
+/// Whether the word of a gateway's strongest policy (`assumeWasm`) is enough. An IngressClass is everybody's, and a plugin
+/// that its Kong cannot load may take the configuration of all of them down: only who runs the controller, in whose
+/// namespace `home` is, can vouch for it.
+#[must_use]
+pub fn vouches(target: &Target, policy: &PolicyId, home: &str) -> bool {
+    match target {
+        Target::Gateway { .. } => true,
+        Target::IngressClass { .. } => policy.namespace == home,
+    }
 }
 
 /// Of the Pods of a data plane. It takes one that is ready to prove anything, and one that is there to disprove it: a new

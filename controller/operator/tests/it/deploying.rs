@@ -7,7 +7,7 @@ use gaugeway_operator::{
     deploy::{
         Deploy, Deployment, Edit, Flavour, Installation, Manifest, ManifestKind, Owner, Parent,
         Plan, Proof, Reason, RouteFacts, RouteId, RouteKind, ServicePort, Subject, attach_token,
-        detach_token, module_to_name, plan, prove,
+        detach_token, module_to_name, plan, prove, vouches,
     },
 };
 use gaugeway_wire::GatewayName;
@@ -606,6 +606,22 @@ fn pods_show_that_they_can_load_the_filter() {
         };
         assert!(what[0].contains(image), "{what:?}");
     }
+}
+
+/// One tenant's word must not put at risk what serves all of them.
+#[test]
+fn only_who_runs_the_controller_vouches_for_an_ingress_class() {
+    let policy = |namespace: &str| PolicyId {
+        namespace: namespace.to_owned(),
+        name: "p".to_owned(),
+    };
+    let class = Target::IngressClass {
+        name: "kong".to_owned(),
+    };
+    let gateway = Scene::of(KONG).target;
+    assert!(vouches(&class, &policy("gaugeway"), "gaugeway"));
+    assert!(!vouches(&class, &policy("shop"), "gaugeway"));
+    assert!(vouches(&gateway, &policy("shop"), "gaugeway"));
 }
 
 #[test]
