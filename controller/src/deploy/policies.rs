@@ -1,7 +1,7 @@
 //! What policies say to whoever deploys.
 
 use gaugeway_operator::{
-    PolicyId, Target,
+    Origin, PolicyId, Target,
     crd::LatencyPolicy,
     deploy::{DETACH, Deploy, FINALIZER, Owner},
 };
@@ -25,6 +25,10 @@ pub(super) struct Attached<'a> {
 pub(super) fn attached(judged: &Judged) -> impl Iterator<Item = Attached<'_>> {
     judged.attached.iter().filter_map(|(gateway, order)| {
         let strongest = judged.policies.get(*order.first()?)?;
+        // Extensions of Kong's operator deploy nothing: a gateway with nothing else is as one without policies.
+        if strongest.origin != Origin::LatencyPolicy {
+            return None;
+        }
         let mut targets = strongest.targets.iter();
         let target = targets.find(|t| t.gateway().as_ref() == Some(gateway));
         let objects = || order.iter().filter_map(|at| judged.objects.get(*at));
