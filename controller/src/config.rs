@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use crate::{
+    callers::Answers,
     lease::{Election, Timing},
     source::kubernetes::Pace,
 };
@@ -24,6 +25,8 @@ pub struct Config {
     pub metrics_listen: SocketAddr,
     /// Where people and autoscalers ask for windows: `GET /api/v1/...`. Loopback only: nobody is asked who they are.
     pub api_listen: SocketAddr,
+    /// The same for callers of whom the API server says who they are and what they may; `None` for nobody.
+    pub apis: Option<Apis>,
     /// Where the ledger's log and snapshots live; `None` keeps the ledger in memory only.
     pub state_dir: Option<PathBuf>,
     /// Several replicas of which one leads; `None` for one that is alone.
@@ -99,6 +102,26 @@ pub enum Tokens {
     Insecure,
 }
 
+/// A port for callers from anywhere: TLS, and the API server asked about each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apis {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its certificate.
+    pub certificate: CertificateFiles,
+    /// How answers about callers are kept.
+    pub answers: Answers,
+}
+
+/// A certificate chain and its key, in PEM; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The port's own first, then what signed it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// An entry of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretKey {
@@ -129,6 +152,8 @@ pub struct HttpLimits {
     /// From the start of a connection, or the end of a call on it, to the end of the next call's headers. Idle
     /// connections end by it: callers with pools should close theirs sooner.
     pub header_timeout: Duration,
+    /// From the start of a connection to the end of its TLS handshake.
+    pub handshake_timeout: Duration,
     /// From a request's headers to the end of its body.
     pub body_timeout: Duration,
     /// From the stop signal to the end of the last connection.
@@ -141,6 +166,7 @@ impl Default for HttpLimits {
             connections: 4096,
             calls: 1024,
             header_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
         }

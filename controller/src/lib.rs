@@ -18,12 +18,14 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+mod callers;
 pub mod config;
 mod crds;
 mod custom_metrics;
 mod deploy;
 pub mod detach;
 pub mod explain;
+mod files;
 mod forward;
 mod http;
 mod leading;
@@ -37,6 +39,7 @@ mod role;
 mod run;
 pub mod source;
 pub mod telemetry;
+mod tls;
 
 pub use config::Config;
 pub use crds::crds;

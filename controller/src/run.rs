@@ -10,10 +10,13 @@ use tracing::{info, warn};
 
 use crate::{
     auth::Verifier,
-    config::{Config, Source, Tokens},
+    callers::{self, Callers, Reviews},
+    config::{Apis, Config, Source, Tokens},
     explain::Explainer,
     forward::Forward,
-    http::{Api, CustomMetrics, Filters, Metrics, Modules, Port, Readers, Server},
+    http::{
+        Api, CustomMetrics, Filters, Gate, Metrics, Modules, Port, Readers, Server, of_this_machine,
+    },
     leading::{Leading, Ledgers},
     live::Live,
     mapping::{self, Feed, MappingHandle},
@@ -24,6 +27,7 @@ use crate::{
         manifests::{self, ManifestSource},
     },
     telemetry::Telemetry,
+    tls::{self, Tls},
 };
 
 /// A controller whose ports listen.
@@ -56,6 +60,9 @@ pub struct Ports {
     pub metrics: SocketAddr,
     /// `GET /api/v1/...`.
     pub api: SocketAddr,
+    /// The same, by https and for callers that the API server allows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apis: Option<SocketAddr>,
 }
 
 /// Runs a controller until `shutdown` resolves, then stops it gracefully.
@@ -81,11 +88,19 @@ impl Controller {
         )
         .await?;
         let [filters, wasm, metrics, api] = bind(&config, &telemetry).await?;
+        let apis = match &config.apis {
+            Some(apis) => Some(open(apis, &config, &telemetry).await?),
+            None => None,
+        };
         let ports = Ports {
             filters: filters.address()?,
             wasm: wasm.address()?,
             metrics: metrics.address()?,
             api: api.address()?,
+            apis: apis
+                .as_ref()
+                .map(|(server, _)| server.address())
+                .transpose()?,
         };
         let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
         let ledgers = Ledgers::new(&config, mapping.clone(), &telemetry);
@@ -147,13 +162,16 @@ impl Controller {
         };
         let questions = questions.router().merge(custom_metrics.router());
         log_start(&config, &ports, &modules);
+        let local = of_this_machine(questions.clone(), Arc::clone(&telemetry));
+        let mut servers = vec![
+            (filters, calls.router(questions.clone())),
+            (wasm, modules.router(Arc::clone(&telemetry))),
+            (metrics, scrapes.router()),
+            (api, local),
+        ];
+        servers.extend(apis.map(|(server, gate)| (server, gate.before(questions))));
         Ok(Self {
-            servers: vec![
-                (filters, calls.router(questions.clone())),
-                (wasm, modules.router(Arc::clone(&telemetry))),
-                (metrics, scrapes.router()),
-                (api, questions),
-            ],
+            servers,
             ports,
             mapping,
             leading,
@@ -218,20 +236,53 @@ async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Se
             config.api_listen
         );
     }
-    let one = async |port: Port, address: SocketAddr| {
-        Server::bind(port, address, config.http, Arc::clone(telemetry))
-            .await
-            .with_context(|| {
-                let flag = port.as_str();
-                format!("cannot listen on {address}; choose another address with --{flag}-listen")
-            })
-    };
+    let one = async |port, address| listen(port, address, config, telemetry).await;
     Ok([
         one(Port::Filters, config.filters_listen).await?,
         one(Port::Wasm, config.wasm_listen).await?,
         one(Port::Metrics, config.metrics_listen).await?,
         one(Port::Api, config.api_listen).await?,
     ])
+}
+
+/// The port for callers from anywhere.
+async fn open(
+    apis: &Apis,
+    config: &Config,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<(Server, Gate)> {
+    let Source::Kubernetes(cluster) = &config.source else {
+        bail!("--apis-listen asks the API server who calls: it needs --kubernetes");
+    };
+    let (port, files) = (Port::Apis, &apis.certificate);
+    let certificate = tls::follow(
+        port.as_str(),
+        &files.certificate,
+        &files.key,
+        config.key_poll,
+        Arc::clone(telemetry),
+    );
+    let tls = Tls::try_new(certificate.await?)?;
+    let server = listen(port, apis.listen, config, telemetry).await?;
+    let client = kubernetes::client(cluster).await?;
+    let trust = callers::follow_trust(client.clone(), cluster.pace, Arc::clone(telemetry));
+    let reviews = Reviews::new(client, apis.answers, Arc::clone(telemetry));
+    let callers = Callers::new(reviews, trust);
+    let gate = Gate::new(callers, config.http, Arc::clone(telemetry));
+    Ok((server.over(tls), gate))
+}
+
+async fn listen(
+    port: Port,
+    address: SocketAddr,
+    config: &Config,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<Server> {
+    let server = Server::bind(port, address, config.http, Arc::clone(telemetry)).await;
+    server.with_context(|| {
+        let flag = port.as_str();
+        format!("cannot listen on {address}; choose another address with --{flag}-listen")
+    })
 }
 
 async fn start_source(
@@ -269,6 +320,7 @@ fn log_start(config: &Config, ports: &Ports, modules: &Modules) {
         wasm = %ports.wasm,
         metrics = %ports.metrics,
         api = %ports.api,
+        apis = ports.apis.map(tracing::field::display),
         modules = modules.paths(),
         "listening"
     );

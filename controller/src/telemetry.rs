@@ -3,6 +3,7 @@
 //! Invariants: no globals; every label value comes from a closed set or is a gateway's name, and gateways are bounded
 //! (see [`gateways`]); every metric is listed by [`Telemetry::table`], from which `docs/metrics.md` is generated.
 
+mod callers;
 mod deploy;
 mod encode;
 pub mod gateways;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use gaugeway_aggregate::Format;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
+pub use callers::{CallerMetrics, TlsMetrics};
 pub use deploy::DeployMetrics;
 use gateways::Gateways;
 use register::Register;
@@ -39,6 +41,10 @@ pub struct Telemetry {
     pub ledger: LedgerMetrics,
     /// Who leads.
     pub lease: LeaseMetrics,
+    /// Certificates.
+    pub tls: TlsMetrics,
+    /// Who calls the `apis` port.
+    pub callers: CallerMetrics,
 }
 
 /// HTTP servers.
@@ -181,6 +187,8 @@ impl Telemetry {
         let mapping = MappingMetrics::register(&mut r)?;
         let ledger = LedgerMetrics::register(&mut r)?;
         let lease = LeaseMetrics::register(&mut r)?;
+        let tls = TlsMetrics::register(&mut r)?;
+        let callers = CallerMetrics::register(&mut r)?;
         let (registry, table) = r.finish();
         Ok(Arc::new(Self {
             registry,
@@ -193,6 +201,8 @@ impl Telemetry {
             mapping,
             ledger,
             lease,
+            tls,
+            callers,
         }))
     }
 
@@ -226,7 +236,7 @@ impl HttpMetrics {
             )?,
             connections: r.int_gauge_vec(
                 "gaugeway_connections",
-                "Open connections, by port (filters, wasm, metrics, api).",
+                "Open connections, by port (filters, wasm, metrics, api, apis).",
                 &["port"],
             )?,
             key_reads: r.int_counter_vec(

@@ -57,6 +57,7 @@ fn config(dir: &std::path::Path) -> Config {
         wasm_listen: any,
         metrics_listen: any,
         api_listen: any,
+        apis: None,
         state_dir: None,
         tokens: Tokens::KeyFile(dir.join("key")),
         key_poll: Duration::from_secs(3600),

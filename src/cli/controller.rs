@@ -1,5 +1,6 @@
 //! `gaugeway controller`.
 
+mod apis;
 mod deploy;
 mod election;
 
@@ -18,7 +19,7 @@ use gaugeway_controller::{
 use gaugeway_wire::{ClassicBounds, Nanos, Policy, Schema};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{deploy::DeployFlags, election::ElectionFlags};
+use self::{apis::ApisFlags, deploy::DeployFlags, election::ElectionFlags};
 use super::{
     output::out,
     runtime,
@@ -82,6 +83,8 @@ pub(crate) struct ControllerArgs {
     election: ElectionFlags,
     #[command(flatten, next_help_heading = "Ports")]
     ports: PortFlags,
+    #[command(flatten, next_help_heading = "Ports")]
+    apis: ApisFlags,
     #[command(flatten, next_help_heading = "What is recorded")]
     recording: RecordingFlags,
     #[command(flatten, next_help_heading = "What is kept and shown")]
@@ -284,6 +287,7 @@ impl ControllerArgs {
             wasm_listen: self.ports.wasm_listen,
             metrics_listen: self.ports.metrics_listen,
             api_listen: self.ports.api_listen,
+            apis: self.apis.apis()?,
             state_dir: self.state_dir,
             tokens,
             key_poll: KEY_POLL,
@@ -377,9 +381,16 @@ fn announce(ports: Ports, json: bool) -> Result<()> {
     let text = if json {
         serde_json::to_string(&ports)? + "\n"
     } else {
+        let apis = ports
+            .apis
+            .map(|apis| format!("apis     https://{apis}/api/v1/services\n"));
         format!(
-            "filters  http://{}\nwasm     http://{}\nmetrics  http://{}/metrics\napi      http://{}/api/v1/services\n",
-            ports.filters, ports.wasm, ports.metrics, ports.api
+            "filters  http://{}\nwasm     http://{}\nmetrics  http://{}/metrics\napi      http://{}/api/v1/services\n{}",
+            ports.filters,
+            ports.wasm,
+            ports.metrics,
+            ports.api,
+            apis.unwrap_or_default()
         )
     };
     out(text.as_bytes())

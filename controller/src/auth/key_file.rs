@@ -1,20 +1,20 @@
 //! The key file, read again when its content changes: keys rotate without a restart.
 
 use std::{
-    io::{self, ErrorKind},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{io::AsyncReadExt as _, sync::watch};
+use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::{Keys, KeysError};
-use crate::telemetry::Telemetry;
-
-/// Longest key file that is read; two keys and some comments are far below.
-const FILE_BYTES: u64 = 64 * 1024;
+use crate::{
+    files::{self, Followed, Unreadable},
+    telemetry::Telemetry,
+};
 
 /// Why a key file gives no keys.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +46,10 @@ pub(super) async fn follow(
     poll: Duration,
     telemetry: Arc<Telemetry>,
 ) -> Result<watch::Receiver<Option<Keys>>, KeyFileError> {
-    let text = read(path).await?;
-    let (keys, receiver) = watch::channel(Some(parse(path, &text)?));
+    let (file, texts) = Followed::start(vec![path.to_owned()], poll).await?;
+    let (keys, receiver) = watch::channel(Some(parse(path, &texts.concat())?));
     telemetry.http.key_reads.with_label_values(&["ok"]).inc();
-    tokio::spawn(watch_file(path.to_owned(), text, poll, keys, telemetry));
+    tokio::spawn(watch_file(path.to_owned(), file, keys, telemetry));
     Ok(receiver)
 }
 
@@ -58,38 +58,24 @@ pub(super) async fn follow(
 /// # Errors
 /// [`KeyFileError`].
 pub async fn read_keys(path: &Path) -> Result<Keys, KeyFileError> {
-    parse(path, &read(path).await?)
+    parse(path, &files::read(path).await?)
 }
 
-/// Looks at the content, not at times: a mounted Secret is exchanged by a symbolic link, and clocks are coarse. What is
-/// new counts when two looks see the same: a file that is just being written may show half a key list.
 async fn watch_file(
     path: PathBuf,
-    first: String,
-    poll: Duration,
+    mut file: Followed,
     keys: watch::Sender<Option<Keys>>,
     telemetry: Arc<Telemetry>,
 ) {
-    let mut ticks = tokio::time::interval(poll);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut looked = Ok(first);
-    let mut settled = looked.clone();
     loop {
-        tokio::select! {
+        let looked = tokio::select! {
             () = keys.closed() => return,
-            _ = ticks.tick() => {}
-        }
-        // An error is compared by its text.
-        let look = read(&path).await.map_err(|error| error.to_string());
-        let is_steady = look == looked;
-        looked = look;
-        if !is_steady || looked == settled {
-            continue;
-        }
-        settled = looked.clone();
-        let new = looked
-            .clone()
-            .and_then(|text| parse(&path, &text).map_err(|error| error.to_string()));
+            looked = file.news() => looked,
+        };
+        let new = looked.and_then(|texts| {
+            let parsed = parse(&path, &texts.concat());
+            parsed.map_err(|error| error.to_string())
+        });
         let result = match new {
             Ok(new) => {
                 info!(keys = ?new, "token keys were read again");
@@ -105,25 +91,15 @@ async fn watch_file(
     }
 }
 
-async fn read(path: &Path) -> Result<String, KeyFileError> {
-    let text = async {
-        let mut text = String::new();
-        let file = tokio::fs::File::open(path).await?;
-        file.take(FILE_BYTES).read_to_string(&mut text).await?;
-        if text.len() as u64 == FILE_BYTES {
-            return Err(io::Error::new(ErrorKind::FileTooLarge, "over 64 KiB"));
-        }
-        Ok(text)
-    };
-    text.await.map_err(|error| KeyFileError::Read {
-        path: path.to_owned(),
-        error,
-    })
-}
-
 fn parse(path: &Path, text: &str) -> Result<Keys, KeyFileError> {
     Keys::parse(text).map_err(|error| KeyFileError::Content {
         path: path.to_owned(),
         error,
     })
+}
+
+impl From<Unreadable> for KeyFileError {
+    fn from(Unreadable { path, error }: Unreadable) -> Self {
+        Self::Read { path, error }
+    }
 }

@@ -121,13 +121,20 @@ pub(super) fn refused(status: &Status) -> Response<Body> {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if status.reason == StatusReason::Unauthorized {
+        let bearer = HeaderValue::from_static("Bearer");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, bearer);
+    }
     response
 }
 
 const fn reason(of: StatusReason) -> Reason {
     match of {
         StatusReason::BadRequest => Reason::Query,
-        StatusReason::Unauthorized | StatusReason::Forbidden => Reason::Token,
+        StatusReason::Unauthorized => Reason::Unauthenticated,
+        StatusReason::Forbidden => Reason::Forbidden,
         StatusReason::NotFound => Reason::UnknownObject,
         StatusReason::MethodNotAllowed => Reason::Method,
         StatusReason::ServiceUnavailable => Reason::Busy,

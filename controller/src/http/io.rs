@@ -1,8 +1,9 @@
-//! A TCP stream on which a peer cannot stall forever, and which closes so that the peer can read the last answer.
+//! Streams on which a peer cannot stall forever, and which close so that the peer can read the last answer.
 //!
-//! hyper times a request's headers and we time its body. Left are three waits, ended here: for the first bytes (from
-//! which the HTTP version is told), for a peer that does not read its answer, and for a peer that still sends when we
-//! close (closing with unread input would reset the connection and destroy the answer on its way).
+//! hyper times a request's headers and we time its body. Left are three waits, ended here: for the first bytes of HTTP
+//! (from which its version is told; [`Prompt`]), and, on the socket itself ([`Guarded`]), for a peer that does not read
+//! its answer and for one that still sends when we close (closing with unread input would reset the connection and destroy
+//! the answer on its way). TLS, where a port speaks it, is between the two: what the [`Fence`] lets through is on the wire.
 
 use std::{
     io::{self, ErrorKind},
@@ -50,27 +51,92 @@ impl Fence {
     }
 }
 
-/// See the module.
-pub(super) struct Guarded {
-    stream: TcpStream,
-    fence: Fence,
+/// A stream whose first bytes must come in time.
+pub(super) struct Prompt<S> {
+    stream: S,
     /// Ends the wait for the first bytes.
     head: Deadline,
     head_read: usize,
+}
+
+impl<S> Prompt<S> {
+    pub(super) fn new(stream: S, head_timeout: Duration) -> Self {
+        let mut head = Deadline::default();
+        head.arm(head_timeout);
+        Self {
+            stream,
+            head,
+            head_read: 0,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let progress = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if progress.is_pending() {
+            return this.head.poll_passed(cx, "the peer does not write");
+        }
+        if this.head_read < PREFACE_BYTES {
+            this.head_read += buf.filled().len() - before;
+            if this.head_read >= PREFACE_BYTES {
+                this.head.clear();
+            }
+        }
+        progress
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A socket; see the module.
+pub(super) struct Guarded {
+    stream: TcpStream,
+    fence: Fence,
     write: Deadline,
     linger: Deadline,
     write_closed: bool,
 }
 
 impl Guarded {
-    pub(super) fn new(stream: TcpStream, head_timeout: Duration, fence: Fence) -> Self {
-        let mut head = Deadline::default();
-        head.arm(head_timeout);
+    pub(super) fn new(stream: TcpStream, fence: Fence) -> Self {
         Self {
             stream,
             fence,
-            head,
-            head_read: 0,
             write: Deadline::default(),
             linger: Deadline::default(),
             write_closed: false,
@@ -98,19 +164,7 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let progress = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if progress.is_pending() {
-            return this.head.poll_passed(cx, "the peer does not write");
-        }
-        if this.head_read < PREFACE_BYTES {
-            this.head_read += buf.filled().len() - before;
-            if this.head_read >= PREFACE_BYTES {
-                this.head.clear();
-            }
-        }
-        progress
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 

@@ -46,6 +46,13 @@ pub(super) enum Reason {
     NotHttp,
     SlowHead,
     Connections,
+    SlowHandshake,
+    Handshake,
+    PlainText,
+    Host,
+    Unauthenticated,
+    Forbidden,
+    ReviewsAway,
 }
 
 /// Every value of the `reason` label of `gaugeway_rejected_calls_total`, with what it means; for the documentation.
@@ -80,7 +87,7 @@ impl Path {
 }
 
 impl Reason {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 29] = [
         Self::GatewayHeader,
         Self::Token,
         Self::TooLarge,
@@ -103,6 +110,13 @@ impl Reason {
         Self::NotHttp,
         Self::SlowHead,
         Self::Connections,
+        Self::SlowHandshake,
+        Self::Handshake,
+        Self::PlainText,
+        Self::Host,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::ReviewsAway,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -129,6 +143,13 @@ impl Reason {
             Self::NotHttp => "not_http",
             Self::SlowHead => "slow_head",
             Self::Connections => "connections",
+            Self::SlowHandshake => "slow_handshake",
+            Self::Handshake => "handshake",
+            Self::PlainText => "plain_text",
+            Self::Host => "host",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::ReviewsAway => "reviews_away",
         }
     }
 
@@ -172,6 +193,15 @@ impl Reason {
             }
             Self::SlowHead => "closed: a call's head did not come in time",
             Self::Connections => "closed: too many connections at once",
+            Self::SlowHandshake => "closed: a TLS handshake did not end in time",
+            Self::Handshake => "closed: a TLS handshake failed",
+            Self::PlainText => "400: plain text came to a port that speaks TLS",
+            Self::Host => "421: the API port was called by another name than localhost",
+            Self::Unauthenticated => {
+                "401: neither the API server's front proxy nor a bearer token that the API server knows"
+            }
+            Self::Forbidden => "403: the API server does not allow the caller that",
+            Self::ReviewsAway => "503: the API server cannot be asked about the caller",
         }
     }
 }

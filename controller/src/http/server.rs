@@ -1,4 +1,4 @@
-//! One listening port: accepts, bounds, serves and drains its connections.
+//! One listening port: accepts, bounds, serves and drains its connections, over TLS where it speaks that.
 
 use std::{
     error::Error,
@@ -19,19 +19,22 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use prometheus::IntGauge;
+use rustls::pki_types::CertificateDer;
 use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use super::{
-    io::{Fence, Guarded},
+    io::{Fence, Guarded, Prompt},
     refusal::{Path, Reason},
 };
-use crate::{config::HttpLimits, telemetry::Telemetry};
+use crate::{config::HttpLimits, telemetry::Telemetry, tls::Tls};
 
 /// Largest head of a request, in bytes, for either version of HTTP.
 const HEAD_BYTES: u32 = 16 * 1024;
@@ -42,6 +45,11 @@ const PING: Duration = Duration::from_secs(20);
 /// After `accept` failed for want of file descriptors or memory: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// First byte of whoever begins TLS.
+const TLS_HANDSHAKE: u8 = 22;
+const PLAIN_TEXT: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n\
+    this port speaks TLS only: call it by https\n";
+
 /// Which port; value of the `port` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
@@ -49,16 +57,22 @@ pub(crate) enum Port {
     Wasm,
     Metrics,
     Api,
+    Apis,
 }
 
 /// Address of the caller, for handlers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
+/// The certificate that the client showed, with its chain; its key is proven, and nothing else of it.
+#[derive(Clone, Debug)]
+pub(super) struct Shown(pub(super) Arc<[CertificateDer<'static>]>);
+
 /// A port, bound and not yet serving.
 pub(crate) struct Server {
     port: Port,
     listener: TcpListener,
+    tls: Option<Tls>,
     limits: HttpLimits,
     telemetry: Arc<Telemetry>,
 }
@@ -70,6 +84,7 @@ impl Port {
             Self::Wasm => "wasm",
             Self::Metrics => "metrics",
             Self::Api => "api",
+            Self::Apis => "apis",
         }
     }
 }
@@ -84,9 +99,18 @@ impl Server {
         Ok(Self {
             port,
             listener: TcpListener::bind(address).await?,
+            tls: None,
             limits,
             telemetry,
         })
+    }
+
+    /// Nothing but TLS is spoken from now on.
+    pub(crate) fn over(self, tls: Tls) -> Self {
+        Self {
+            tls: Some(tls),
+            ..self
+        }
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -147,6 +171,7 @@ impl Server {
         Connection {
             port: self.port,
             peer,
+            tls: self.tls.clone(),
             limits: self.limits,
             telemetry: Arc::clone(&self.telemetry),
             open: open.clone(),
@@ -171,6 +196,7 @@ impl Server {
 struct Connection {
     port: Port,
     peer: SocketAddr,
+    tls: Option<Tls>,
     limits: HttpLimits,
     telemetry: Arc<Telemetry>,
     open: IntGauge,
@@ -184,20 +210,46 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Until the peer leaves; after the stop signal, and after an answer that another replica may give better, for as
-    /// long as calls on it are in progress.
     async fn serve(self, stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
         // Answers are small and awaited.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let peer = Peer(self.peer);
         let fence = Fence::default();
-        let io = TokioIo::new(Guarded::new(
-            stream,
-            self.limits.header_timeout,
-            fence.clone(),
-        ));
+        let Some(tls) = &self.tls else {
+            let socket = Guarded::new(stream, fence.clone());
+            return self.http(socket, fence, None, router, stop).await;
+        };
+        let stopped = async {
+            // The guard that this gives must not live across an await.
+            drop(stop.wait_for(|stop| *stop).await);
+        };
+        let greeted = greet(tls, stream, fence.clone());
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(self.limits.handshake_timeout, greeted) => greeted,
+            () = stopped => return,
+        };
+        match greeted {
+            Ok(Ok((stream, shown))) => {
+                Box::pin(self.http(stream, fence, shown, router, stop)).await;
+            }
+            Ok(Err(reason)) => self.telemetry.reject(Path::Other, reason),
+            Err(_) => self.telemetry.reject(Path::Other, Reason::SlowHandshake),
+        }
+    }
+
+    /// Until the peer leaves; after the stop signal, and after an answer that another replica may give better, for as
+    /// long as calls on it are in progress.
+    async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: S,
+        fence: Fence,
+        shown: Option<Shown>,
+        router: Router,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let peer = Peer(self.peer);
+        let io = TokioIo::new(Prompt::new(stream, self.limits.header_timeout));
         let leave = Arc::new(Notify::new());
         let leaving = Arc::clone(&leave);
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -205,6 +257,9 @@ impl Connection {
             let sticks = request.version() == Version::HTTP_2;
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(fence.clone());
+            if let Some(shown) = &shown {
+                request.extensions_mut().insert(shown.clone());
+            }
             let (answer, leaving) = (router.clone().oneshot(request), Arc::clone(&leaving));
             async move {
                 let answer = answer.await;
@@ -272,6 +327,31 @@ impl Connection {
             self.telemetry.reject(Path::Other, reason);
         }
     }
+}
+
+/// The handshake. Who speaks plain text is told so, in plain text.
+async fn greet(
+    tls: &Tls,
+    stream: TcpStream,
+    fence: Fence,
+) -> Result<(Box<TlsStream<Guarded>>, Option<Shown>), Reason> {
+    let mut first = [0];
+    let is_tls = stream.peek(&mut first).await.is_ok() && first == [TLS_HANDSHAKE];
+    let mut socket = Guarded::new(stream, fence);
+    if !is_tls && first != [0] {
+        // The peer may be gone: what is to be said is counted anyhow.
+        let _ = socket.write_all(PLAIN_TEXT.as_bytes()).await;
+        let _ = socket.shutdown().await;
+        return Err(Reason::PlainText);
+    }
+    let accepted = tls.acceptor().accept(socket).await;
+    let stream = accepted.map_err(|error| {
+        debug!(%error, "a handshake failed");
+        Reason::Handshake
+    })?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let shown = shown.map(|chain| Shown(chain.into()));
+    Ok((Box::new(stream), shown))
 }
 
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

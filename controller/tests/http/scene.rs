@@ -305,6 +305,7 @@ fn config(manifests: PathBuf, key: PathBuf) -> Config {
         wasm_listen: any,
         metrics_listen: any,
         api_listen: any,
+        apis: None,
         state_dir: None,
         election: None,
         final_scrape: Duration::ZERO,

@@ -245,9 +245,11 @@ impl Cluster {
             version.clone_into(&mut resource.version);
         }
         let api = match kind {
-            "Namespace" | "CustomResourceDefinition" | "IngressClass" | "GatewayClass" => {
-                Api::all_with(client, &resource)
-            }
+            "Namespace"
+            | "CustomResourceDefinition"
+            | "IngressClass"
+            | "GatewayClass"
+            | "APIService" => Api::all_with(client, &resource),
             _ => Api::namespaced_with(client, namespace, &resource),
         };
         (api, name)
@@ -267,6 +269,8 @@ fn resource(kind: &str) -> ApiResource {
         "Service" => ("", "v1", "services"),
         "Pod" => ("", "v1", "pods"),
         "Secret" => ("", "v1", "secrets"),
+        "ConfigMap" => ("", "v1", "configmaps"),
+        "APIService" => ("apiregistration.k8s.io", "v1", "apiservices"),
         "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "ReplicaSet" => ("apps", "v1", "replicasets"),
         "Deployment" => ("apps", "v1", "deployments"),

@@ -16,9 +16,12 @@ mod cluster;
 #[path = "../../operator/tests/it/kong_objects.rs"]
 mod kong_objects;
 mod objects;
+mod pki;
 mod stage;
 
 mod attribution;
+mod callers;
+mod callers_limits;
 mod dashboards;
 mod deploying;
 mod dropin;

@@ -261,6 +261,7 @@ fn config(source: Source) -> Config {
         wasm_listen: any,
         metrics_listen: any,
         api_listen: any,
+        apis: None,
         state_dir: None,
         election: None,
         final_scrape: Duration::ZERO,

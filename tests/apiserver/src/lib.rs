@@ -5,8 +5,8 @@
 //! them away, metadata-only answers, merge patches, dry runs. And what tests want: every request is logged, and faults
 //! are laid on at will: answers, latency, dropped watches, a server that is away.
 //!
-//! It does *not* pretend to server-side apply (an apply is a merge that creates), admission, validation, RBAC or
-//! garbage collection. What depends on those is tested against a real cluster.
+//! It does *not* pretend to server-side apply (an apply is a merge that creates), admission, validation, RBAC (a review
+//! says what the test wants, requests themselves are never refused) or garbage collection. What depends on those is tested against a real cluster.
 #![forbid(unsafe_code)]
 
 mod faults;
@@ -15,6 +15,7 @@ mod merge;
 mod outcome;
 mod request;
 mod resource;
+mod reviews;
 mod serve;
 mod server;
 mod store;

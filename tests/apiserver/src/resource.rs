@@ -25,7 +25,7 @@ type Row = (
     bool,
 );
 
-const BUILT_IN: [Row; 17] = [
+const BUILT_IN: [Row; 18] = [
     ("", "v1", "Namespace", "namespaces", false, true),
     ("", "v1", "Node", "nodes", false, true),
     ("", "v1", "Service", "services", true, true),
@@ -69,6 +69,14 @@ const BUILT_IN: [Row; 17] = [
         "roles",
         true,
         false,
+    ),
+    (
+        "apiregistration.k8s.io",
+        "v1",
+        "APIService",
+        "apiservices",
+        false,
+        true,
     ),
     (
         CRD_GROUP,

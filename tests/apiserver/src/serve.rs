@@ -87,6 +87,11 @@ fn answer(shared: &Shared, path: &str, asked: &Asked, body: &[u8]) -> Outcome<(u
         }
     };
     let (place, dry_run) = (&asked.place, asked.dry_run());
+    if asked.verb == Verb::Create
+        && let Some(reviewed) = shared.review(place, &sent)
+    {
+        return Ok((201, reviewed));
+    }
     let (code, object) = match asked.verb {
         Verb::List => return list(&shared.store(), asked).map(|found| (200, found)),
         Verb::Get => (200, shared.store().get(place)?),

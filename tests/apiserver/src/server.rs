@@ -22,6 +22,7 @@ use crate::{
     log::Logged,
     outcome::{Outcome, Refusal},
     request::{Asked, Place},
+    reviews::Reviews,
     serve::serve,
     store::{Store, Write},
     watch::Scope,
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     store: Mutex<Store>,
     faults: Mutex<Vec<Fault>>,
     log: Mutex<Vec<Logged>>,
+    reviews: Mutex<Reviews>,
     signals: Sender<State>,
 }
 
@@ -77,6 +79,7 @@ impl ApiServer {
             store: Mutex::new(Store::new()),
             faults: Mutex::default(),
             log: Mutex::default(),
+            reviews: Mutex::default(),
             signals: channel(State::default()).0,
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
@@ -176,6 +179,27 @@ impl ApiServer {
         self.shared.signals.send_modify(|s| s.away = false);
     }
 
+    /// From now on a token belongs to a user (a `UserInfo`).
+    pub fn know_token(&self, token: &str, user: Value) {
+        lock(&self.shared.reviews).know(token, user);
+    }
+
+    /// From now on a token belongs to nobody.
+    pub fn forget_token(&self, token: &str) {
+        lock(&self.shared.reviews).forget(token);
+    }
+
+    /// From now on a user may do what has these attributes (`resourceAttributes` or `nonResourceAttributes`), whatever
+    /// its others are.
+    pub fn grant(&self, user: &str, attributes: Value) {
+        lock(&self.shared.reviews).grant(user, attributes);
+    }
+
+    /// From now on a user may do nothing.
+    pub fn revoke(&self, user: &str) {
+        lock(&self.shared.reviews).revoke(user);
+    }
+
     /// Everything that was asked so far.
     #[must_use]
     pub fn requests(&self) -> Vec<Logged> {
@@ -186,6 +210,11 @@ impl ApiServer {
 impl Shared {
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.store)
+    }
+
+    /// The answer to a review; `None` where a resource is none.
+    pub(crate) fn review(&self, place: &Place, sent: &Value) -> Option<Value> {
+        lock(&self.reviews).answer(&place.group, &place.resource, sent)
     }
 
     /// Logs a request and says what fault it meets.

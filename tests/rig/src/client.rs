@@ -113,10 +113,10 @@ impl Request {
         self
     }
 
-    fn into_http(self, address: SocketAddr) -> Result<hyper::Request<RequestBody>> {
+    pub(crate) fn into_http(self, origin: &str) -> Result<hyper::Request<RequestBody>> {
         let mut request = hyper::Request::builder()
             .method(self.method)
-            .uri(format!("http://{address}{}", self.path))
+            .uri(format!("{origin}{}", self.path))
             .body(self.body)
             .context("make a request")?;
         *request.headers_mut() = self.headers;
@@ -163,17 +163,7 @@ impl Client {
     /// # Errors
     /// When there is no complete answer.
     pub async fn send(&self, request: Request) -> Result<Answer> {
-        let exchange = async {
-            let (parts, body) = self.open(request).await?.into_parts();
-            let body = body.collect().await.context("read the answer's body")?;
-            let trailers = body.trailers().cloned().unwrap_or_default();
-            Ok(Answer {
-                status: parts.status.as_u16(),
-                headers: parts.headers,
-                trailers,
-                body: body.to_bytes(),
-            })
-        };
+        let exchange = async { answer(self.open(request).await?).await };
         timeout(DEADLINE, exchange)
             .await
             .with_context(|| format!("{} did not answer within {DEADLINE:?}", self.address))?
@@ -184,12 +174,25 @@ impl Client {
     /// # Errors
     /// When there are no headers.
     pub async fn open(&self, request: Request) -> Result<hyper::Response<Incoming>> {
-        let request = request.into_http(self.address)?;
+        let request = request.into_http(&format!("http://{}", self.address))?;
         self.pool
             .request(request)
             .await
             .with_context(|| format!("request to {}", self.address))
     }
+}
+
+/// Reads an answer to its end.
+pub(crate) async fn answer(response: hyper::Response<Incoming>) -> Result<Answer> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.context("read the answer's body")?;
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    Ok(Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        trailers,
+        body: body.to_bytes(),
+    })
 }
 
 fn pool(h2: bool, idle: usize) -> Pool<HttpConnector, RequestBody> {

@@ -71,12 +71,29 @@ pub fn openapi() -> Result<String, serde_json::Error> {
             "/api/v1/explain/ingressclass/{name}": get(why, &[segment("name")], &explanation),
             "/api/v1/explain/address/{address}": get(why, &address, &explanation),
         },
-        "components": {"schemas": schemas.take_definitions(true)},
+        "components": {
+            "schemas": schemas.take_definitions(true),
+            "securitySchemes": {"token": {
+                "type": "http", "scheme": "bearer",
+                "description": "On the apis port: a token that the API server knows, such as a ServiceAccount's. It is \
+                    asked whether the caller may get or list services, gateways or explanations of API group \
+                    signals.gaugeway.dev. The loopback port asks nobody who they are.",
+            }},
+        },
+        "security": [{"token": []}, {}],
     });
     serde_json::to_string_pretty(&description)
 }
 
 fn get(summary: &str, parameters: &[Value], answer: &Schema) -> Value {
+    let status = |why: &str| {
+        json!({"description": why, "content": {"application/json": {"schema": {
+            "type": "object", "description": "A Status of Kubernetes.", "properties": {
+                "kind": {"type": "string", "enum": ["Status"]}, "message": {"type": "string"},
+                "reason": {"type": "string"}, "code": {"type": "integer"},
+            },
+        }}}})
+    };
     let text = |why: &str| json!({"description": why, "content": {"text/plain": {"schema": {"type": "string"}}}});
     json!({"get": {
         "summary": summary,
@@ -84,6 +101,8 @@ fn get(summary: &str, parameters: &[Value], answer: &Schema) -> Value {
         "responses": {
             "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
             "400": text("The query asks for something that there is not."),
+            "401": status("On the apis port: nobody that the API server knows."),
+            "403": status("On the apis port: the API server does not allow it."),
             "404": text("There is no such object."),
             "503": text("Not ready, or too much at once; ask again after Retry-After."),
         },
