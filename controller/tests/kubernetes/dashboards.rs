@@ -4,12 +4,16 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use gaugeway_rig::{Prometheus, tools::PROMETHEUS};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{cluster::story, stage::Stage};
+use crate::{
+    cluster::story,
+    deploying::{ISTIO, gateway_of, start},
+    objects::policy,
+};
 
 /// Shown where the source is a cluster.
-const OF_A_CLUSTER: &str = "gaugeway_source_watches";
+const OF_A_CLUSTER: [&str; 2] = ["gaugeway_source_watches", "gaugeway_gateway_deployment"];
 
 fn questions() -> Vec<String> {
     let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/gaugeway");
@@ -20,26 +24,31 @@ fn questions() -> Vec<String> {
         for panel in dashboard["panels"].as_array().unwrap() {
             let targets = panel["targets"].as_array().unwrap().iter();
             let queries = targets.map(|target| target["expr"].as_str().unwrap().to_owned());
-            found.extend(queries.filter(|query| query.contains(OF_A_CLUSTER)));
+            let of_a_cluster = |query: &String| OF_A_CLUSTER.iter().any(|of| query.contains(of));
+            found.extend(queries.filter(of_a_cluster));
         }
     }
     found
 }
 
 #[tokio::test]
-async fn what_is_asked_about_watches_has_an_answer() {
+async fn what_is_asked_about_a_cluster_has_an_answer() {
     if !PROMETHEUS.or_skip().unwrap() {
         return;
     }
     story(async |cluster| {
-        let stage = Stage::start(&cluster.kubeconfig).await;
+        gateway_of(&cluster, ISTIO).await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let stage = start(&cluster).await;
         let dir = tempfile::tempdir().unwrap();
         let every = Duration::from_millis(250);
         let prometheus = Prometheus::start(dir.path(), stage.metrics_address(), every, &[])
             .await
             .unwrap();
         let questions = questions();
-        assert!(!questions.is_empty());
+        for of in OF_A_CLUSTER {
+            assert!(questions.iter().any(|q| q.contains(of)), "{of}");
+        }
         for question in questions {
             let answer = prometheus.queried(&question, |samples| {
                 let one = samples.first().context("no data")?;
