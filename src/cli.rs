@@ -10,6 +10,7 @@ mod filter;
 mod output;
 mod render;
 mod token;
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ Into an Envoy of your own:
 Why is or isn't something measured?
   gaugeway explain service/NAME -n NAMESPACE
 
+What do Services do now?
+  gaugeway top
+
 Exit codes: 0 done; 1 could not be done, standard error says why; 2 the command line is wrong.";
 
 /// The `gaugeway` command.
@@ -56,6 +60,7 @@ enum Command {
     Filter(filter::FilterArgs),
     Render(Box<render::RenderArgs>),
     Explain(explain::ExplainArgs),
+    Top(top::TopArgs),
     Detach(detach::DetachArgs),
     Token(token::TokenArgs),
     Crds(crds::CrdsArgs),
@@ -75,6 +80,7 @@ impl Cli {
             Command::Filter(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Top(args) => args.run(),
             Command::Detach(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Crds(args) => args.run(),

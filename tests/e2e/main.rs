@@ -27,4 +27,5 @@ mod prometheus;
 mod rare;
 mod soak;
 mod steady;
+mod top;
 mod trap;

@@ -1,0 +1,146 @@
+//! `gaugeway top` in a terminal, against a running controller: what it shows, and that it leaves the terminal as it was.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    process::Stdio,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use gaugeway_rig::{
+    Upstream,
+    wait::{PATIENCE, until},
+};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::stage::{Stage, gaugeway};
+
+/// Leaves what full-screen programs draw on.
+const LEAVES: &str = "\x1b[?1049l";
+
+/// A program in a terminal of 100 columns.
+struct InTerminal {
+    program: Child,
+    keys: File,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl InTerminal {
+    fn start(mut command: Command) -> Result<Self> {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&terminal)?;
+        unlockpt(&terminal)?;
+        let size = Winsize {
+            ws_row: 30,
+            ws_col: 100,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&terminal, size)?;
+        let path = ptsname(&terminal, Vec::new())?.into_string()?;
+        let open = || File::options().read(true).write(true).open(&path);
+        let program = command
+            .stdin(Stdio::from(open()?))
+            .stdout(Stdio::from(open()?))
+            .stderr(Stdio::from(open()?))
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut screen = File::from(terminal);
+        let keys = screen.try_clone()?;
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&written);
+        // Ends with the terminal.
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count) = screen.read(&mut bytes) {
+                into.lock().unwrap().extend_from_slice(&bytes[..count]);
+            }
+        });
+        Ok(Self {
+            program,
+            keys,
+            written,
+        })
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
+    }
+
+    async fn until_shown(&self, words: &str) -> Result<()> {
+        until(words, PATIENCE, || async {
+            ensure!(self.text().contains(words), "{:?}", self.text());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn ended(&mut self) -> Result<()> {
+        let status = tokio::time::timeout(PATIENCE, self.program.wait()).await??;
+        ensure!(status.success(), "{status}");
+        self.until_shown(LEAVES).await
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_shows_services_and_is_left_as_it_was() -> Result<()> {
+    let upstream = Upstream::instant().await?;
+    let address = upstream.address();
+    let Some(mut stage) = Stage::start(|m| m.service("cart", &[("cart-1", address)])).await? else {
+        return Ok(());
+    };
+    let url = format!("http://{}", stage.controller.ports().api);
+    let top = |arguments: &[&str]| {
+        let mut command = Command::new(gaugeway());
+        command
+            .arg("top")
+            .args(["--url", url.as_str()])
+            .args(arguments);
+        command.env("TERM", "xterm-256color");
+        command
+    };
+    let mut shown = InTerminal::start(top(&["--interval", "500ms"]))?;
+    shown.until_shown("shop/cart").await?;
+    // Only what changes is written, word by word.
+    shown.until_shown("unknown:").await?;
+    shown.keys.write_all(b"w")?;
+    shown.until_shown("5m").await?;
+    shown.keys.write_all(b"q")?;
+    shown.ended().await?;
+
+    let mut told = InTerminal::start(top(&[]))?;
+    told.until_shown("shop/cart").await?;
+    let pid = told.program.id().context("it has ended")?;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("pid")?;
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    told.ended().await?;
+
+    let once = top(&["--once", "--json"]).output().await?;
+    let answer: Value = serde_json::from_slice(&once.stdout)?;
+    ensure!(answer["services"][0]["name"] == "cart", "{answer}");
+    let table = String::from_utf8(top(&["--once"]).output().await?.stdout)?;
+    ensure!(
+        table.contains("shop/cart") && table.contains("unknown"),
+        "{table}"
+    );
+    let piped = top(&[]).stdin(Stdio::null()).output().await?;
+    let said = String::from_utf8(piped.stderr)?;
+    ensure!(
+        piped.status.code() == Some(1) && said.contains("--once"),
+        "{said}"
+    );
+
+    let mut lost = InTerminal::start(top(&["--interval", "500ms"]))?;
+    lost.until_shown("shop/cart").await?;
+    stage.controller.kill().await?;
+    lost.until_shown("ANSWER").await?;
+    lost.keys.write_all(&[3])?;
+    lost.ended().await
+}
