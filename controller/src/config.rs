@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 pub use crate::{
     callers::Answers,
     lease::{Election, Timing},
+    serving::Home,
     source::kubernetes::Pace,
 };
 
@@ -108,9 +109,33 @@ pub struct Apis {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Its certificate.
-    pub certificate: CertificateFiles,
+    pub certificate: Certificate,
     /// How answers about callers are kept.
     pub answers: Answers,
+}
+
+/// Where a port's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// Whoever writes these files.
+    Files(CertificateFiles),
+    /// Made here, and kept in a Secret that all replicas share.
+    Made(Made),
+}
+
+/// A certificate that is made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Name of the Secret, in the namespace of `home`.
+    pub secret: String,
+    /// The Service by which the port is called.
+    pub home: Home,
+    /// Domain of the cluster's names.
+    pub cluster_domain: String,
+    /// Registers the metrics API (`custom.metrics.k8s.io`) there.
+    pub metrics_api: bool,
+    /// Between two looks at it.
+    pub every: Duration,
 }
 
 /// A certificate chain and its key, in PEM; read again when they change.

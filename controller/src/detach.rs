@@ -10,16 +10,20 @@ use gaugeway_operator::{
     crd::LatencyPolicy,
     deploy::{DETACH, FINALIZER, ManifestKind},
 };
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    config, deploy,
+    config,
+    custom_metrics::Version,
+    deploy,
+    serving::{is_of, versions_of},
     source::kubernetes::{Failure, connect},
 };
 
@@ -82,6 +86,9 @@ pub async fn detach_all(
     for policy in &policies {
         annotate(&deployed.client, policy).await?;
     }
+    for of in registered(&deployed).await? {
+        annotate_registration(&deployed.client, of).await?;
+    }
     let ends = Instant::now() + patience;
     let mut said = None;
     let mut empty = 0;
@@ -90,7 +97,7 @@ pub async fn detach_all(
         empty = if left.is_nothing() { empty + 1 } else { 0 };
         if Instant::now() >= ends && !left.is_nothing() {
             bail!(
-                "still there after {} s: {left}. Only a running controller with --deploy takes them away: look whether it \
+                "still there after {} s: {left}. Only a running controller with --deploy (or --metrics-api) takes them away: look whether it \
                  runs, and at the policies' conditions; then try again",
                 patience.as_secs()
             );
@@ -143,17 +150,65 @@ async fn annotate(client: &Client, policy: &LatencyPolicy) -> Result<()> {
         Ok(_) => Ok(()),
         // It went meanwhile: what it had is looked for all the same.
         Err(error) if Failure::of(&error).is_not_found() => Ok(()),
+        // A controller that does not deploy may not, and has put nothing anywhere.
+        Err(error) if Failure::of(&error).is_forbidden() && !is_held(policy) => Ok(()),
         Err(error) => Err(explained(&Failure::of(&error)))
             .with_context(|| format!("cannot annotate the LatencyPolicy {}", named(policy))),
     }
 }
 
+fn is_held(policy: &LatencyPolicy) -> bool {
+    policy.finalizers().iter().any(|f| f == FINALIZER)
+}
+
+/// The APIServices that a controller of this namespace registered. Who may not read them has registered none.
+async fn registered(deployed: &deploy::Cluster) -> Result<Vec<APIService>> {
+    let api: Api<APIService> = Api::all(deployed.client.clone());
+    let mut ours = Vec::new();
+    for version in Version::ALL {
+        match api.get_opt(&versions_of(version)).await {
+            Ok(found) => {
+                let found = found.into_iter();
+                ours.extend(found.filter(|of| is_of(of, &deployed.own_namespace)));
+            }
+            Err(error) if Failure::of(&error).is_forbidden() => {}
+            Err(error) => return Err(explained(&Failure::of(&error))),
+        }
+    }
+    Ok(ours)
+}
+
+async fn annotate_registration(client: &Client, mut of: APIService) -> Result<()> {
+    let api: Api<APIService> = Api::all(client.clone());
+    of.annotations_mut()
+        .insert(DETACH.to_owned(), String::new());
+    let (name, params) = (of.name_any(), PostParams::default());
+    match api.replace(&name, &params, &of).await {
+        Ok(_) => Ok(()),
+        Err(error) if Failure::of(&error).is_not_found() => Ok(()),
+        Err(error) => Err(explained(&Failure::of(&error)))
+            .with_context(|| format!("cannot annotate the APIService {name}")),
+    }
+}
+
 async fn left(deployed: &deploy::Cluster, places: &[Api<LatencyPolicy>]) -> Result<Left> {
     let mut left = Left::default();
+    let policies = policies(places).await?;
+    // One that does not deploy may not list what it would have deployed.
+    let deploys = policies.iter().any(is_held);
+    let registrations = registered(deployed).await?;
+    let names = registrations
+        .iter()
+        .map(|of| format!("APIService {}", of.name_any()));
+    left.objects.extend(names);
     for kind in ManifestKind::ALL {
         let ours = match deployed.ours(kind).await {
             // A controller that deploys into Kong may list its plugins, and one that did holds the policies.
-            Err(failure) if failure.is_forbidden() && kind == ManifestKind::KongPlugin => continue,
+            Err(failure)
+                if failure.is_forbidden() && (kind == ManifestKind::KongPlugin || !deploys) =>
+            {
+                continue;
+            }
             ours => ours.map_err(|failure| explained(&failure))?,
         };
         for object in ours {
@@ -163,10 +218,7 @@ async fn left(deployed: &deploy::Cluster, places: &[Api<LatencyPolicy>]) -> Resu
                 .push(format!("{} {namespace}/{name}", kind.as_str()));
         }
     }
-    let policies = policies(places).await?;
-    let held = policies
-        .iter()
-        .filter(|p| p.finalizers().iter().any(|f| f == FINALIZER));
+    let held = policies.iter().filter(|policy| is_held(policy));
     left.held.extend(held.map(named));
     Ok(left)
 }

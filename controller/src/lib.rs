@@ -37,6 +37,7 @@ mod policies;
 pub mod render;
 mod role;
 mod run;
+mod serving;
 pub mod source;
 pub mod telemetry;
 mod tls;

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::{
     auth::Verifier,
     callers::{self, Callers, Reviews},
-    config::{Apis, Config, Source, Tokens},
+    config::{Apis, Certificate, Config, Source, Tokens},
     explain::Explainer,
     forward::Forward,
     http::{
@@ -21,6 +21,8 @@ use crate::{
     live::Live,
     mapping::{self, Feed, MappingHandle},
     policies::Recorders,
+    role,
+    serving::Keeper,
     source::{
         SourceState,
         kubernetes::{self, KubernetesSource},
@@ -89,7 +91,7 @@ impl Controller {
         .await?;
         let [filters, wasm, metrics, api] = bind(&config, &telemetry).await?;
         let apis = match &config.apis {
-            Some(apis) => Some(open(apis, &config, &telemetry).await?),
+            Some(apis) => Some(listen(Port::Apis, apis.listen, &config, &telemetry).await?),
             None => None,
         };
         let ports = Ports {
@@ -97,10 +99,7 @@ impl Controller {
             wasm: wasm.address()?,
             metrics: metrics.address()?,
             api: api.address()?,
-            apis: apis
-                .as_ref()
-                .map(|(server, _)| server.address())
-                .transpose()?,
+            apis: apis.as_ref().map(Server::address).transpose()?,
         };
         let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
         let ledgers = Ledgers::new(&config, mapping.clone(), &telemetry);
@@ -110,6 +109,7 @@ impl Controller {
             None => Leading::alone(ledgers).await?,
         };
         let seat = leading.seat();
+        let gate = seat.gate();
         let recorders = Recorders {
             default: config.recording.clone(),
             mapping: mapping.clone(),
@@ -169,7 +169,10 @@ impl Controller {
             (metrics, scrapes.router()),
             (api, local),
         ];
-        servers.extend(apis.map(|(server, gate)| (server, gate.before(questions))));
+        if let (Some(apis), Some(server)) = (&config.apis, apis) {
+            let (server, gate) = open(apis, server, gate, &config, &telemetry).await?;
+            servers.push((server, gate.before(questions)));
+        }
         Ok(Self {
             servers,
             ports,
@@ -245,26 +248,35 @@ async fn bind(config: &Config, telemetry: &Arc<Telemetry>) -> anyhow::Result<[Se
     ])
 }
 
-/// The port for callers from anywhere.
+/// Who may pass to the port for callers from anywhere, and its TLS.
 async fn open(
     apis: &Apis,
+    server: Server,
+    gate: role::Gate,
     config: &Config,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<(Server, Gate)> {
     let Source::Kubernetes(cluster) = &config.source else {
         bail!("--apis-listen asks the API server who calls: it needs --kubernetes");
     };
-    let (port, files) = (Port::Apis, &apis.certificate);
-    let certificate = tls::follow(
-        port.as_str(),
-        &files.certificate,
-        &files.key,
-        config.key_poll,
-        Arc::clone(telemetry),
-    );
-    let tls = Tls::try_new(certificate.await?)?;
-    let server = listen(port, apis.listen, config, telemetry).await?;
     let client = kubernetes::client(cluster).await?;
+    let certificate = match &apis.certificate {
+        Certificate::Files(files) => {
+            let port = Port::Apis.as_str();
+            tls::follow(port, files, config.key_poll, Arc::clone(telemetry)).await?
+        }
+        Certificate::Made(made) => {
+            let every = made.every;
+            Keeper::start(
+                client.clone(),
+                made.into(),
+                gate,
+                every,
+                Arc::clone(telemetry),
+            )
+        }
+    };
+    let tls = Tls::try_new(certificate)?;
     let trust = callers::follow_trust(client.clone(), cluster.pace, Arc::clone(telemetry));
     let reviews = Reviews::new(client, apis.answers, Arc::clone(telemetry));
     let callers = Callers::new(reviews, trust);

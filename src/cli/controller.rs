@@ -277,6 +277,9 @@ impl ControllerArgs {
     fn config(self) -> Result<Config> {
         let final_scrape = self.election.final_scrape();
         let own_namespace = self.cluster.own_namespace.as_deref();
+        let apis = self
+            .apis
+            .apis(own_namespace, self.deploy.cluster_domain())?;
         let deploying = self.deploy.deploying(own_namespace)?;
         let tokens = self.tokens.tokens(own_namespace)?;
         Ok(Config {
@@ -287,7 +290,7 @@ impl ControllerArgs {
             wasm_listen: self.ports.wasm_listen,
             metrics_listen: self.ports.metrics_listen,
             api_listen: self.ports.api_listen,
-            apis: self.apis.apis()?,
+            apis,
             state_dir: self.state_dir,
             tokens,
             key_poll: KEY_POLL,

@@ -18,6 +18,7 @@ replicas: 3
 tokenKey: {existingSecret: mine}
 namespaces: [shop, data]
 deploy: {kong: true, gatewayClasses: [kong=konghq.com/kic-gateway-controller]}
+metricsAPI: {enabled: true}
 imagePullSecrets: [pull]
 recording:
   dimensions: []
@@ -42,6 +43,7 @@ datadog: {enabled: true}
 networkPolicy:
   gateways: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}}]
   controlPlanes: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: istio-system}}}]
+  apis: [{ipBlock: {cidr: 10.0.0.1/32}}]
   prometheus: [{podSelector: {matchLabels: {app: prometheus}}}]
 extraArgs: [--json]
 ";

@@ -76,6 +76,32 @@ fn each_port_is_for_those_who_need_it() -> Result<()> {
 }
 
 #[test]
+fn the_apis_port_is_open_where_it_is_asked_for_to_anybody_or_those_named() -> Result<()> {
+    if !HELM.or_skip()? {
+        return Ok(());
+    }
+    let rule = |values: &str| -> Result<Option<Value>> {
+        let objects = render(values)?;
+        let rules = only(&objects, "NetworkPolicy")["spec"]["ingress"]
+            .as_array()
+            .cloned();
+        let of = |rule: &Value| rule["ports"] == json!([{"port": "apis"}]);
+        Ok(rules.unwrap_or_default().into_iter().find(of))
+    };
+    assert_eq!(rule("")?, None);
+    let open = rule("apis: {enabled: true}")?.unwrap();
+    assert!(open["from"].is_null(), "the API server is no Pod: {open}");
+    let named = rule(
+        "metricsAPI: {enabled: true}\nnetworkPolicy: {apis: [{ipBlock: {cidr: 10.0.0.1/32}}]}",
+    )?;
+    assert_eq!(
+        named.unwrap()["from"],
+        json!([{"ipBlock": {"cidr": "10.0.0.1/32"}}])
+    );
+    Ok(())
+}
+
+#[test]
 fn each_service_leads_to_a_port_of_the_pod() -> Result<()> {
     if !HELM.or_skip()? {
         return Ok(());

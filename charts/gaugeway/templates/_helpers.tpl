@@ -58,6 +58,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [list, watch]
 {{- end }}
 
+{{/* Whether the apis port is open. */}}
+{{- define "gaugeway.apis" -}}
+{{- if or .Values.apis.enabled .Values.metricsAPI.enabled }}true{{ end }}
+{{- end }}
+
+{{/* The Secret with that port's certificate: made, rotated, and read by all replicas. */}}
+{{- define "gaugeway.apisRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "gaugeway.fullname" . }}-apis]
+  verbs: [get, update]
+{{- end }}
+
 {{/* What the controller may do to the objects that it watches. */}}
 {{- define "gaugeway.rules" -}}
 - apiGroups: [""]

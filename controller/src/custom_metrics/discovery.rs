@@ -26,6 +26,14 @@ impl Version {
         }
     }
 
+    /// Among the group's versions: clients that take both take the higher.
+    pub(crate) const fn priority(self) -> i32 {
+        match self {
+            Self::V1beta1 => 100,
+            Self::V1beta2 => 200,
+        }
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

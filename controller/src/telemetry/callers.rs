@@ -1,6 +1,6 @@
 //! Metrics of TLS, and of who calls.
 
-use prometheus::{IntCounterVec, IntGauge};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::register::Register;
 
@@ -18,7 +18,12 @@ pub struct CallerMetrics {
     pub reviews: IntCounterVec,
     /// Whether the API server's front proxy is known.
     pub front_proxy: IntGauge,
+    /// How the registration of the metrics API is, by state.
+    registration: IntGaugeVec,
 }
+
+/// Of the registration.
+const STATES: [&str; 4] = ["registered", "foreign", "failing", "detached"];
 
 impl TlsMetrics {
     pub(super) fn register(r: &mut Register) -> Result<Self, prometheus::Error> {
@@ -37,12 +42,25 @@ impl TlsMetrics {
 }
 
 impl CallerMetrics {
+    /// Only that state is shown from now on.
+    pub(crate) fn registered(&self, state: &str) {
+        for of in STATES {
+            let gauge = self.registration.with_label_values(&[of]);
+            gauge.set(i64::from(of == state));
+        }
+    }
+
     pub(super) fn register(r: &mut Register) -> Result<Self, prometheus::Error> {
         Ok(Self {
             reviews: r.int_counter_vec(
                 "gaugeway_caller_reviews_total",
                 "Questions to the API server about callers of the apis port, by review (token, access) and result (allowed, denied, error, full: too many at once); what is remembered is not asked again.",
                 &["review", "result"],
+            )?,
+            registration: r.int_gauge_vec(
+                "gaugeway_metrics_api",
+                "1 for how the registration of the metrics API is, by state (registered; foreign: an APIService names another Service; failing: the API server does not do it; detached: taken out on demand). Only a leader with --metrics-api shows it.",
+                &["state"],
             )?,
             front_proxy: r.int_gauge(
                 "gaugeway_front_proxy_known",

@@ -1,6 +1,6 @@
 //! A certificate and its key in files, read again when they change.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustls::sign::CertifiedKey;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::{InForce, certified};
-use crate::{files::Followed, telemetry::Telemetry};
+use crate::{config::CertificateFiles, files::Followed, telemetry::Telemetry};
 
 /// Reads them once and follows them, until nobody listens. `port` is for people and for a label.
 ///
@@ -16,11 +16,11 @@ use crate::{files::Followed, telemetry::Telemetry};
 /// When the first read fails. A later one keeps the certificate in force, logged and counted.
 pub(crate) async fn follow(
     port: &'static str,
-    certificate: &Path,
-    key: &Path,
+    files: &CertificateFiles,
     poll: Duration,
     telemetry: Arc<Telemetry>,
 ) -> Result<InForce> {
+    let CertificateFiles { certificate, key } = files;
     let said = format!(
         "--{port}-tls-cert {}, --{port}-tls-key {}",
         certificate.display(),

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::ensure;
 use gaugeway_apiserver::{Effect, Fault, Verb};
-use gaugeway_controller::config::{Answers, Apis, CertificateFiles};
+use gaugeway_controller::config::{Answers, Apis, Certificate, CertificateFiles};
 use gaugeway_rig::{
     Client, SecureClient,
     client::{Answer, Request},
@@ -48,10 +48,10 @@ impl Door {
         write(&files, &server.server(HOST));
         let apis = Apis {
             listen: ([127, 0, 0, 1], 0).into(),
-            certificate: CertificateFiles {
+            certificate: Certificate::Files(CertificateFiles {
                 certificate: files.path().join("tls.crt"),
                 key: files.path().join("tls.key"),
-            },
+            }),
             answers: Answers::default(),
         };
         let stage = Stage::launch_with(&cluster.kubeconfig, &[], |config| {

@@ -34,3 +34,4 @@ mod policies;
 mod replicas;
 mod rights;
 mod scope;
+mod serving;

@@ -17,7 +17,13 @@ pub(crate) struct Pair {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
+        Self::until(name, 4000)
+    }
+
+    /// Ends with the beginning of a year.
+    pub(crate) fn until(name: &str, year: i32) -> Self {
         let mut params = CertificateParams::default();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.distinguished_name.push(DnType::CommonName, name);
@@ -30,7 +36,12 @@ impl Authority {
     }
 
     pub(crate) fn server(&self, name: &str) -> Pair {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        self.server_of(&[name])
+    }
+
+    pub(crate) fn server_of(&self, names: &[&str]) -> Pair {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&params)
     }

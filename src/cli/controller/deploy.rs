@@ -52,6 +52,11 @@ pub(super) struct DeployFlags {
 }
 
 impl DeployFlags {
+    /// As it was given.
+    pub(super) fn cluster_domain(&self) -> Option<String> {
+        self.cluster_domain.clone()
+    }
+
     /// `None` leaves gateways alone.
     pub(super) fn deploying(self, own_namespace: Option<&str>) -> Result<Option<Deploying>> {
         if !self.deploy {

@@ -1,0 +1,313 @@
+//! The certificate that the controller makes for its `apis` port, and its registration with the API server.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use gaugeway_controller::{
+    config::{self, Answers, Apis, Certificate, Home, Made, Source},
+    detach::detach_all,
+};
+use gaugeway_rig::{
+    SecureClient,
+    client::Request,
+    wait::{PATIENCE, until},
+};
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{Cluster, story_with_faults},
+    pki::{Authority, Pair},
+    stage::Stage,
+};
+
+const VERSIONS: [&str; 2] = [
+    "v1beta1.custom.metrics.k8s.io",
+    "v1beta2.custom.metrics.k8s.io",
+];
+const SECRET: &str = "gaugeway-apis-certificate";
+const SERVICE: &str = "gaugeway-apis";
+
+fn host(cluster: &Cluster) -> String {
+    format!("{SERVICE}.{}.svc", cluster.namespace)
+}
+
+pub(crate) fn change(cluster: &Cluster) -> impl FnOnce(&mut gaugeway_controller::Config) {
+    let namespace = cluster.namespace.clone();
+    move |config| {
+        if let Source::Kubernetes(cluster) = &mut config.source {
+            cluster.own_namespace = Some(namespace.clone());
+        }
+        config.apis = Some(Apis {
+            listen: ([127, 0, 0, 1], 0).into(),
+            certificate: Certificate::Made(Made {
+                secret: SECRET.to_owned(),
+                home: Home {
+                    namespace,
+                    service: SERVICE.to_owned(),
+                    port: 443,
+                },
+                cluster_domain: "cluster.local".to_owned(),
+                metrics_api: true,
+                every: Duration::from_millis(20),
+            }),
+            answers: Answers::default(),
+        });
+    }
+}
+
+async fn start(cluster: &Cluster) -> Stage {
+    Stage::launch_with(&cluster.kubeconfig, &[], change(cluster)).await
+}
+
+fn text(of: &Value) -> Result<String> {
+    let bytes: ByteString = serde_json::from_value(of.clone()).context("no bytes")?;
+    Ok(String::from_utf8(bytes.0)?)
+}
+
+/// The bundle that both APIServices have.
+async fn published(cluster: &Cluster) -> Result<String> {
+    let mut bundles = Vec::new();
+    for name in VERSIONS {
+        let of = cluster.get("APIService", name).await?;
+        ensure!(of["spec"]["service"]["name"] == SERVICE, "{of}");
+        bundles.push(text(&of["spec"]["caBundle"])?);
+    }
+    ensure!(bundles[0] == bundles[1]);
+    Ok(bundles.remove(0))
+}
+
+/// The port shows a certificate that verifies against a bundle.
+async fn verifies(cluster: &Cluster, stage: &Stage, bundle: &str) -> Result<()> {
+    let address = stage.ports().apis.unwrap();
+    let client = SecureClient::try_new(address, &host(cluster), bundle, None)?;
+    let answer = client.send(Request::get("/apis")).await?;
+    ensure!(answer.status == 401, "{}", answer.text());
+    Ok(())
+}
+
+async fn until_registered(cluster: &Cluster, stages: &[&Stage]) -> String {
+    until(
+        "both versions are registered, and verify",
+        PATIENCE,
+        || async {
+            let bundle = published(cluster).await?;
+            for stage in stages {
+                verifies(cluster, stage, &bundle).await?;
+            }
+            Ok(bundle)
+        },
+    )
+    .await
+    .unwrap()
+}
+
+async fn until_state(stage: &Stage, state: &str) {
+    until(state, PATIENCE, || async {
+        let shown = stage
+            .metric("gaugeway_metrics_api", &[("state", state)])
+            .await?;
+        ensure!(shown == 1.0);
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn replicas_share_one_certificate_that_verifies_against_what_is_registered() {
+    story_with_faults(async |cluster| {
+        let (a, b) = tokio::join!(start(&cluster), start(&cluster));
+        let bundle = until_registered(&cluster, &[&a, &b]).await;
+        let secret = cluster.get("Secret", SECRET).await.unwrap();
+        assert_eq!(text(&secret["data"]["ca.crt"]).unwrap(), bundle);
+        // Removed, it comes back as it was; what is registered goes on being right.
+        cluster.delete("Secret", SECRET).await;
+        until("it is back", PATIENCE, || async {
+            let back = cluster.get("Secret", SECRET).await?;
+            ensure!(back["data"] == secret["data"]);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(published(&cluster).await.unwrap(), bundle);
+        a.stop().await;
+        b.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registration_of_another_server_is_left_alone_and_ours_is_both_or_none() {
+    story_with_faults(async |cluster| {
+        let other = cluster
+            .apply(&json!({
+                "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": VERSIONS[1]},
+                "spec": {
+                    "group": "custom.metrics.k8s.io", "version": "v1beta2", "groupPriorityMinimum": 100, "versionPriority": 100,
+                    "service": {"namespace": "monitoring", "name": "prometheus-adapter"},
+                },
+            }))
+            .await;
+        let stage = start(&cluster).await;
+        until_state(&stage, "foreign").await;
+        assert!(cluster.get("APIService", VERSIONS[0]).await.is_err(), "both or none");
+        let after = cluster.get("APIService", VERSIONS[1]).await.unwrap();
+        assert_eq!(after["metadata"]["resourceVersion"], other["metadata"]["resourceVersion"]);
+        cluster.delete("APIService", VERSIONS[1]).await;
+        until_registered(&cluster, &[&stage]).await;
+        until_state(&stage, "registered").await;
+        // Taken by another later: ours goes.
+        let taken = json!({
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": VERSIONS[0]},
+            "spec": {"service": {"namespace": "monitoring", "name": "prometheus-adapter"}},
+        });
+        cluster.apply(&taken).await;
+        until_state(&stage, "foreign").await;
+        until("ours is taken back", PATIENCE, || async {
+            ensure!(cluster.get("APIService", VERSIONS[1]).await.is_err());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        stage.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_registration_nothing_but_its_bundle_is_changed() {
+    story_with_faults(async |cluster| {
+        let stage = start(&cluster).await;
+        let bundle = until_registered(&cluster, &[&stage]).await;
+        for name in VERSIONS {
+            let changed = json!({
+                "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+                "metadata": {"name": name, "labels": {"people": "did"}},
+                "spec": {"caBundle": "eA==", "versionPriority": 7},
+            });
+            cluster.apply(&changed).await;
+        }
+        assert_eq!(until_registered(&cluster, &[&stage]).await, bundle);
+        let after = cluster.get("APIService", VERSIONS[0]).await.unwrap();
+        assert_eq!(after["spec"]["versionPriority"], 7);
+        assert_eq!(after["metadata"]["labels"]["people"], "did");
+        stage.stop().await;
+    })
+    .await;
+}
+
+fn secret(current: (&Pair, &Authority), next: Option<(&Pair, &Authority)>) -> Value {
+    let bytes = |text: String| json!(ByteString(text.into_bytes()));
+    let chain =
+        |(pair, authority): (&Pair, &Authority)| bytes(pair.certificate.clone() + &authority.pem());
+    let mut bundle = current.1.pem();
+    let mut data = json!({"tls.crt": chain(current), "tls.key": bytes(current.0.key.clone())});
+    if let Some(next) = next {
+        data["next.crt"] = chain(next);
+        data["next.key"] = bytes(next.0.key.clone());
+        bundle += &next.1.pem();
+    }
+    data["ca.crt"] = bytes(bundle);
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": data})
+}
+
+/// Of long ago: its successor was made long ago, and is in use as soon as both authorities are published.
+#[tokio::test]
+async fn a_certificate_is_rotated_without_a_restart_while_both_authorities_are_published() {
+    story_with_faults(async |cluster| {
+        let full = format!("{}.cluster.local", host(&cluster));
+        let names = [&*host(&cluster), &full, "localhost"];
+        let (old, new) = (Authority::new("old"), Authority::new("new"));
+        let (old_pair, new_pair) = (old.server_of(&names), new.server_of(&names));
+        cluster
+            .apply(&secret((&old_pair, &old), Some((&new_pair, &new))))
+            .await;
+        let stage = start(&cluster).await;
+        let bundle = until_registered(&cluster, &[&stage]).await;
+        let successor = new.pem();
+        until("the successor is shown", PATIENCE, || {
+            verifies(&cluster, &stage, &successor)
+        })
+        .await
+        .unwrap();
+        for authority in [&old, &new] {
+            assert!(bundle.contains(authority.pem().trim()));
+        }
+        let now = published(&cluster).await.unwrap();
+        assert!(
+            now.contains(old.pem().trim()),
+            "a replica may still show the old one"
+        );
+        stage.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_replaced() {
+    story_with_faults(async |cluster| {
+        let ended = Authority::until("ended", 2020);
+        let pair = ended.server_of(&[&host(&cluster)]);
+        cluster.apply(&secret((&pair, &ended), None)).await;
+        let stage = start(&cluster).await;
+        let bundle = until_registered(&cluster, &[&stage]).await;
+        until("the ended authority is gone", PATIENCE, || async {
+            ensure!(!published(&cluster).await?.contains(ended.pem().trim()));
+            Ok(())
+        })
+        .await
+        .unwrap();
+        verifies(&cluster, &stage, &published(&cluster).await.unwrap())
+            .await
+            .unwrap();
+        drop(bundle);
+        stage.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn detaching_takes_the_registration_away_and_it_stays_away() {
+    story_with_faults(async |cluster| {
+        cluster.define_policies().await;
+        let stage = start(&cluster).await;
+        until_registered(&cluster, &[&stage]).await;
+        let of = config::Cluster {
+            kubeconfig: Some(cluster.kubeconfig.clone()),
+            own_namespace: Some(cluster.namespace.clone()),
+            ..config::Cluster::default()
+        };
+        detach_all(&of, PATIENCE, |_| {}).await.unwrap();
+        for name in VERSIONS {
+            assert!(cluster.get("APIService", name).await.is_err(), "{name}");
+        }
+        until_state(&stage, "detached").await;
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// Everything that the controller does for its `apis` port.
+pub(crate) async fn a_whole_life(cluster: &Cluster) {
+    let ended = Authority::until("ended", 2020);
+    let pair = ended.server_of(&[&host(cluster)]);
+    cluster.apply(&secret((&pair, &ended), None)).await;
+    let stage = start(cluster).await;
+    until_registered(cluster, &[&stage]).await;
+    let bundle = published(cluster).await.unwrap();
+    let address = stage.ports().apis.unwrap();
+    let client = SecureClient::try_new(address, &host(cluster), &bundle, None).unwrap();
+    cluster
+        .double()
+        .know_token("good", json!({"username": "jane"}));
+    let ask = Request::get("/apis").header("authorization", "Bearer good");
+    assert_eq!(client.send(ask).await.unwrap().status, 403);
+    let taken = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": VERSIONS[0]},
+        "spec": {"service": {"namespace": "monitoring", "name": "prometheus-adapter"}},
+    });
+    cluster.apply(&taken).await;
+    until_state(&stage, "foreign").await;
+    stage.stop().await;
+}
