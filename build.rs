@@ -2,8 +2,7 @@
 //! them.
 //!
 //! The inner build has a target directory of its own (cargo's lock on the outer one is held while this runs) and
-//! nothing of the outer build's flags and wrappers, so that the module's bytes depend on its sources and the
-//! toolchain only.
+//! nothing of the outer build's flags and wrappers: see `build/compile.rs`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -22,15 +21,13 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+#[path = "build/compile.rs"]
+mod compile;
 #[path = "build/exports.rs"]
 mod exports;
 
+use compile::{TARGET, compile};
 use exports::Host;
-
-const TARGET: &str = "wasm32-wasip1";
-const PACKAGE: &str = "gaugeway-filter";
-const ARTIFACT: &str = "gaugeway_filter.wasm";
-const PROFILE: &str = "filter";
 
 /// What the module is made of.
 const SOURCES: &[&str] = &[
@@ -45,22 +42,6 @@ const SOURCES: &[&str] = &[
     "filter/src",
     "filter/core/Cargo.toml",
     "filter/core/src",
-];
-
-/// Flags and wrappers of the outer build that must not reach the inner one.
-const NOT_INHERITED: &[&str] = &[
-    "RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CARGO_BUILD_TARGET",
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_TARGET_DIR",
-    "CARGO_BUILD_TARGET_DIR",
-    "CARGO_BUILD_BUILD_DIR",
-    "RUSTC_WRAPPER",
-    "RUSTC_WORKSPACE_WRAPPER",
-    "CARGO_INCREMENTAL",
-    "CARGO_BUILD_INCREMENTAL",
-    "CLIPPY_ARGS",
 ];
 
 fn main() -> ExitCode {
@@ -80,7 +61,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     check_target()?;
-    let built = fs::read(compile(&root, &out)?)?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let built = fs::read(compile(&mut cargo, &root, &target_dir(&out))?)?;
     for (host, file, variable) in [
         (Host::Envoy, "gaugeway-envoy.wasm", "GAUGEWAY_ENVOY_SHA256"),
         (Host::Kong, "gaugeway-kong.wasm", "GAUGEWAY_KONG_SHA256"),
@@ -110,29 +92,6 @@ fn check_target() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Runs cargo for the filter; returns the path of the module as it was linked.
-fn compile(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let target_dir = target_dir(out);
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for name in NOT_INHERITED {
-        cargo.env_remove(name);
-    }
-    // The outer cargo has just brought Cargo.lock up to date: --locked cannot fail for a good reason. Offline needs
-    // no flag: CARGO_NET_OFFLINE is inherited, and with a complete lock file and its crates there cargo asks nobody.
-    cargo
-        .current_dir(root)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(root))
-        .args(["build", "--locked", "--package", PACKAGE])
-        .args(["--profile", PROFILE, "--target", TARGET])
-        .arg("--target-dir")
-        .arg(&target_dir);
-    let status = cargo.status()?;
-    if !status.success() {
-        return Err(format!("cargo build of {PACKAGE} ended with {status}").into());
-    }
-    Ok(target_dir.join(TARGET).join(PROFILE).join(ARTIFACT))
-}
-
 /// One directory for all profiles of the outer build where its layout allows, else one below `OUT_DIR`.
 fn target_dir(out: &Path) -> PathBuf {
     let profile = env::var_os("PROFILE").unwrap_or_default();
@@ -141,14 +100,4 @@ fn target_dir(out: &Path) -> PathBuf {
         .and_then(Path::parent)
         .unwrap_or(out)
         .join("filter-wasm")
-}
-
-/// Paths of this machine must not be in the module: same sources, same bytes, wherever they lie.
-fn rustflags(root: &Path) -> String {
-    let home = env::var("CARGO_HOME").unwrap_or_default();
-    let mut flags = vec![format!("--remap-path-prefix={}=gaugeway", root.display())];
-    if !home.is_empty() {
-        flags.push(format!("--remap-path-prefix={home}=cargo"));
-    }
-    flags.join("\u{1f}")
 }

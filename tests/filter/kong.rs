@@ -1,4 +1,33 @@
 //! Kong's module in the simulated WasmX, which ends the process for whatever would end a worker of Kong's.
+//!
+//! What was found in a real Kong, and the test that the filter survives it. (That the simulation has it is tested in
+//! `tests/guest/tests/host/wasmx.rs`; tests of `core` are in `filter/core/src/`.)
+//!
+//! | in Kong | test |
+//! |---|---|
+//! | attributes are text, lists have one place per try | `counts::every_ending_is_counted_as_what_it_is`, core `kong/tries.rs` |
+//! | `-` for what there is not, Unix sockets, IPv6, an upstream's name without a live peer | core `statuses_and_addresses`, `no_live_peer_counts_where_the_request_was_to_go` |
+//! | `kong.*` crashes but in request headers; some attributes crash, trap or log errors | `counts::random_traffic_over_a_bad_network_is_counted_exactly` |
+//! | no `kong.*` is needed on the ordinary path | `cost::each_kind_of_request_costs_what_it_did` |
+//! | Kong's own 502 and 504 run request headers and delete alone | `counts::errors_that_kong_makes_count_once_at_the_configured_service` |
+//! | a request without a target comes to the log without its headers | `counts::a_log_without_request_headers_reads_and_counts_nothing` |
+//! | missing callbacks are called through null, or Kong goes on without the filter | `module::kongs_module_has_every_callback_that_kong_calls_unchecked` |
+//! | a root that reads a request's attributes ends the worker | every test: roots tick in all of them |
+//! | replaced roots tick for ever | `life::replaced_roots_stop_themselves_and_lose_nothing` |
+//! | a second period traps, 0 and then one doubles the timer | `life::hundreds_of_configurations_share_one_reporter` |
+//! | a trap adds a timer, the instance is configured without being started | `life::after_a_trap_the_instance_starts_clean_and_ticks_that_come_twice_do_nothing` |
+//! | some versions start the instance again for each root | `life::a_second_start_of_the_instance_changes_nothing` |
+//! | collecting a replaced plan takes the instance with it | `life::a_collected_plan_loses_what_came_after_the_last_report_and_no_more` |
+//! | calls leave from roots only, and each one leaks | `life::one_call_per_interval_and_none_before_the_first_request` |
+//! | a failed call answers without headers | `life::a_controller_that_is_away_for_long_costs_patience_not_counts` |
+//! | names are resolved by 8.8.8.8 unless told otherwise | `tests/kong.rs`, `forms_are_golden` |
+//! | the clock has 1 ms, off by up to 128 ns | `counts::times_are_nginxs_own_whatever_the_clock_does` |
+//! | a refused configuration only logs | `life::a_configuration_that_cannot_be_used_records_nothing_and_harms_nothing` |
+//! | `proxy_get_log_level` ends workers; gRPC, queues, shared data, `get_status`, metrics may trap | `module::nothing_is_imported_that_a_watcher_does_not_need` |
+//! | `end_of_stream` means nothing | core `kong.rs` has no such argument |
+//! | the configuration comes with its keys in another order | `life::keys_come_in_any_order` |
+//! | one root per configuration and worker, ticks without traffic | `life::hundreds_of_configurations_share_one_reporter` |
+//! | an object as configuration needs `config_schema` | `src/embedded.rs`, `the_schema_has_what_the_filter_reads` |
 
 mod cost;
 mod counts;

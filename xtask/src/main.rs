@@ -13,6 +13,7 @@
 mod bench;
 mod fuzz;
 mod lint;
+mod reproducible;
 mod run;
 mod tools;
 
@@ -59,7 +60,7 @@ enum Command {
         all: bool,
     },
     /// Set up, then run every test of the workspace, those with a real Envoy and Prometheus included, those of
-    /// `wire` as wasm under Node, and a short run of every fuzz target.
+    /// `wire` as wasm under Node, a second build of the modules, and a short run of every fuzz target.
     ///
     /// `cargo xtask test -- -p gaugeway-wire` runs one crate's, `cargo xtask test -- outcome` those whose name
     /// contains "outcome".
@@ -115,6 +116,9 @@ enum Command {
         #[arg(long, conflicts_with = "minutes")]
         short: bool,
     },
+    /// Build the filter's modules a second time, from a copy of the sources at another place and under other flags, and
+    /// compare them byte for byte. Prints their SHA-256, which `gaugeway filter --host envoy` and releases have too.
+    Reproducible,
     /// What CI checks before the tests: format, clippy (native and wasm), documentation links, dependencies.
     Lint,
 }
@@ -163,6 +167,7 @@ fn dispatch(command: Command) -> Result<()> {
             };
             fuzz::fuzz(target.as_deref(), list, effort)
         }
+        Command::Reproducible => reproducible::modules(),
         Command::Lint => lint::lint(),
     }
 }
@@ -195,6 +200,7 @@ fn test(args: &[OsString]) -> Result<()> {
     if args.is_empty() {
         test_as_wasm(&tools)?;
         test_on_oldest_envoy(&tools)?;
+        reproducible::modules()?;
         fuzz::fuzz(None, false, Effort::Short)?;
     }
     Ok(())

@@ -227,6 +227,30 @@ fn a_configuration_that_cannot_be_used_records_nothing_and_harms_nothing() {
     assert_eq!(counted, 7);
 }
 
+/// Lua's tables have no order, so Kong writes the configuration's keys as they come.
+#[test]
+fn keys_come_in_any_order() {
+    let mut sim = sim();
+    own(&mut sim, 1);
+    let configuration = identified(&sim.controller, SERVICE);
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&configuration).unwrap();
+    let mut members: Vec<String> = object
+        .iter()
+        .map(|(key, value)| format!("{}:{value}", serde_json::Value::from(key.as_str())))
+        .collect();
+    for _ in 0..members.len() {
+        members.rotate_left(1);
+        sim.configure("main", &format!("{{{}}}", members.join(",")));
+        sim.exchange(&to(1).shared());
+        sim.exchange(&to(1).ending(Ending::Reset).shared());
+    }
+    sim.assert_all_reported();
+    assert_eq!(sim.controller.vms().len(), 1);
+    let bad = FilterCounter::BadConfigurations;
+    assert_eq!(sim.controller.ledger.counter(bad), 0);
+}
+
 #[test]
 fn a_changed_owner_is_in_force_after_one_interval() {
     let mut sim = sim();

@@ -263,6 +263,7 @@ fn get_property(linker: &mut Linker<Host>) -> Result<(), Error> {
                 let Some(path) = c.read(path, len) else {
                     return Ok(Status::InvalidMemoryAccess);
                 };
+                c.data_mut().meter.attribute(&path);
                 let personality = c.data().personality;
                 // What kills, kills, whatever the drawn value.
                 let truth = stop(personality.property(c.data_mut(), &path))?;

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, fmt};
 pub struct Meter {
     /// Host calls by import name, those of WASI included.
     pub host_calls: BTreeMap<&'static str, u64>,
+    /// Attributes asked for, by path with dots, whatever the answer.
+    pub attributes: BTreeMap<String, u64>,
     /// Entries into the guest by callback, without the allocator's.
     pub entries: BTreeMap<&'static str, u64>,
     /// Fuel by callback, the allocator's re-entries included. About one per executed instruction.
@@ -71,6 +73,9 @@ impl Meter {
         for (name, count) in &other.host_calls {
             *self.host_calls.entry(name).or_default() += count;
         }
+        for (path, count) in &other.attributes {
+            *self.attributes.entry(path.clone()).or_default() += count;
+        }
         for (name, count) in &other.entries {
             *self.entries.entry(name).or_default() += count;
         }
@@ -88,6 +93,16 @@ impl Meter {
 
     pub(crate) fn call(&mut self, name: &'static str) {
         *self.host_calls.entry(name).or_default() += 1;
+    }
+
+    /// Paths are few in a filter that is sane; what another makes up is counted in one.
+    pub(crate) fn attribute(&mut self, path: &[u8]) {
+        const PATHS: usize = 256;
+        let mut path = String::from_utf8_lossy(path).replace('\0', ".");
+        if self.attributes.len() >= PATHS && !self.attributes.contains_key(&path) {
+            "others".clone_into(&mut path);
+        }
+        *self.attributes.entry(path).or_default() += 1;
     }
 
     pub(crate) fn entry(&mut self, name: &'static str, fuel: u64, memory: u64) {
@@ -111,6 +126,10 @@ impl fmt::Display for Meter {
         writeln!(f, "host calls {}", self.host_call_count())?;
         for (name, count) in &self.host_calls {
             writeln!(f, "  {name} {count}")?;
+            let asked = (*name == "proxy_get_property").then_some(&self.attributes);
+            for (path, count) in asked.into_iter().flatten() {
+                writeln!(f, "    {path} {count}")?;
+            }
         }
         writeln!(f, "guest entries {}", self.entry_count())?;
         for (name, count) in &self.entries {
