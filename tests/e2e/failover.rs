@@ -44,15 +44,34 @@ const SERVICE: &str = "backend";
 const RATE: f64 = 200.0;
 /// Between two scrapes: longer than between two reports, so that a leader always has what was not scraped.
 const SCRAPES: Duration = Duration::from_millis(400);
-/// Short, so that a Lease that runs out takes seconds.
-const SHORT: [&str; 6] = [
-    "--lease-duration=3s",
-    "--lease-renew-deadline=2s",
-    "--lease-retry=300ms",
+/// Of every replica.
+const COMMON: [&str; 3] = [
     "--final-scrape=20s",
     "--own-namespace=gaugeway",
     "--leader-election",
 ];
+
+/// How long a Lease lasts.
+#[derive(Clone, Copy, Debug)]
+enum Lease {
+    /// So that one that runs out takes seconds.
+    Short,
+    /// As it is by default: 15 s.
+    Default,
+}
+
+impl Lease {
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Short => &[
+                "--lease-duration=3s",
+                "--lease-renew-deadline=2s",
+                "--lease-retry=300ms",
+            ],
+            Self::Default => &[],
+        }
+    }
+}
 
 /// What Prometheus has: of each process's life the requests that its last page showed.
 #[derive(Clone, Default)]
@@ -80,6 +99,7 @@ struct Replica {
     controller: Controller,
     /// Changes with each Pod; names what it counted.
     life: Arc<AtomicU64>,
+    lease: Lease,
     scraping: JoinHandle<()>,
 }
 
@@ -90,14 +110,20 @@ impl Drop for Replica {
 }
 
 impl Replica {
-    async fn start(dir: &Path, kubeconfig: &Path, life: u64, scraped: &Scraped) -> Result<Self> {
+    async fn start(
+        dir: &Path,
+        kubeconfig: &Path,
+        life: u64,
+        lease: Lease,
+        scraped: &Scraped,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let options = ControllerOptions {
             binary: gaugeway(),
             manifests: PathBuf::new(),
             kubeconfig: Some(kubeconfig.to_owned()),
             keep_state: true,
-            arguments: arguments(life),
+            arguments: arguments(life, lease),
         };
         let controller = Controller::start(dir, options).await?;
         let (at, life) = (controller.ports().metrics, Arc::new(AtomicU64::new(life)));
@@ -105,6 +131,7 @@ impl Replica {
         Ok(Self {
             controller,
             life,
+            lease,
             scraping,
         })
     }
@@ -130,16 +157,17 @@ impl Replica {
     async fn replaced(&mut self, life: u64) -> Result<()> {
         let _ = std::fs::remove_dir_all(self.controller.state_dir());
         self.life.store(life, Ordering::SeqCst);
-        self.controller.options_mut().arguments = arguments(life);
+        self.controller.options_mut().arguments = arguments(life, self.lease);
         self.controller.restart().await
     }
 }
 
-fn arguments(life: u64) -> Vec<String> {
+fn arguments(life: u64, lease: Lease) -> Vec<String> {
     let interval = format!("--report-interval={}ms", INTERVAL.as_millis());
     let identity = format!("--identity=pod-{life}");
     let own = [interval, identity, "--advertise=127.0.0.1".to_owned()];
-    let common = SHORT.iter().map(|&argument| argument.to_owned());
+    let common = COMMON.iter().chain(lease.arguments());
+    let common = common.map(|&argument| argument.to_owned());
     common.chain(own).collect()
 }
 
@@ -176,8 +204,12 @@ struct Play {
 }
 
 impl Play {
-    /// The first leads.
+    /// The first leads. Leases are short.
     async fn start() -> Result<Option<Self>> {
+        Self::start_with(Lease::Short).await
+    }
+
+    async fn start_with(lease: Lease) -> Result<Option<Self>> {
         if !ENVOY.or_skip()? {
             return Ok(None);
         }
@@ -187,9 +219,9 @@ impl Play {
         fill(&server, &upstream).await?;
         let scraped = Scraped::default();
         let kubeconfig = server.kubeconfig();
-        let a = Replica::start(&dir.path().join("a"), &kubeconfig, 1, &scraped).await?;
+        let a = Replica::start(&dir.path().join("a"), &kubeconfig, 1, lease, &scraped).await?;
         a.until_leads().await?;
-        let b = Replica::start(&dir.path().join("b"), &kubeconfig, 2, &scraped).await?;
+        let b = Replica::start(&dir.path().join("b"), &kubeconfig, 2, lease, &scraped).await?;
         let module = dir.path().join("gaugeway.wasm");
         write_module(&module).await?;
         let filter = FilterInstance::new(module, GATEWAY, &controller::token(GATEWAY))
@@ -248,6 +280,22 @@ impl Play {
         })
         .await?;
         check().context("counts changed after they had been right")
+    }
+
+    /// Everything that `leader` shows when each worker has reported twice more, and it was scraped.
+    async fn settled(&self, leader: usize) -> Result<u64> {
+        let goal = self.reports().await? + 4.0;
+        let leader = &self.replicas[leader];
+        until("two more reports of each worker", PATIENCE, || async {
+            let reports = self.reports().await?;
+            ensure!(reports >= goal, "{reports} of {goal}");
+            let shown = Counts::of(&leader.page().await?, SERVICE).total();
+            let scraped = self.scraped.of(leader.life.load(Ordering::SeqCst));
+            ensure!(shown == scraped, "{scraped} of {shown} were scraped");
+            Ok(self.scraped.total())
+        })
+        .await
+        .with_context(|| self.logs())
     }
 
     /// Applied by whoever can be asked.
@@ -450,6 +498,98 @@ async fn a_leader_killed_for_good_is_replaced_when_its_lease_has_run_out() -> Re
     println!("from SIGKILL to the next leader: {:?}", begun.elapsed());
     all_answered(load, total).await?;
     roughly(&play, total).await
+}
+
+/// What became of leaders that were killed: how long until the next report was acknowledged, and how many requests more
+/// (doubled) or fewer (lost) were scraped than sent.
+#[derive(Default)]
+struct Killed {
+    times: Vec<Duration>,
+    differences: Vec<i64>,
+}
+
+impl Killed {
+    fn print(mut self, what: &str) {
+        self.times.sort_unstable();
+        self.differences.sort_unstable();
+        let runs = self.times.len();
+        println!("| {what}, {runs} runs, {RATE} requests a second | |\n|---|---|");
+        for (name, at) in [("median", (runs - 1) / 2), ("longest", runs - 1)] {
+            println!("| {name} | {} ms |", self.times[at].as_millis());
+        }
+        let (least, most) = (self.differences[0], self.differences[runs - 1]);
+        println!("| requests more or fewer than sent, by run | {least} to {most} |");
+    }
+}
+
+/// Leaders that are killed, one after the other, with the default Lease. `back` says whether the same Pod is back at once,
+/// as its kubelet makes it, or another one when the next leads.
+async fn kills(rounds: u64, back: bool) -> Result<Option<Killed>> {
+    let Some(mut play) = Play::start_with(Lease::Default).await? else {
+        return Ok(None);
+    };
+    let (mut killed, mut leader, mut sent, mut before) = (Killed::default(), 0, 0, 0);
+    for round in 0..rounds {
+        let total = if back { 1_000 } else { 5_000 };
+        let load = play.load(total);
+        // Another moment of the interval and of the Lease each time.
+        past(&load, 200 + 37 * (round % 8)).await?;
+        let heir = if back { leader } else { 1 - leader };
+        let begun = Instant::now();
+        play.replicas[leader].controller.kill().await?;
+        if back {
+            play.replicas[leader].controller.restart().await?;
+        }
+        until("a report is acknowledged", 2 * PATIENCE, || async {
+            let reports = play.replicas[heir].metric("gaugeway_reports_total").await?;
+            ensure!(reports > 0.5, "{}", play.logs());
+            Ok(())
+        })
+        .await?;
+        killed.times.push(begun.elapsed());
+        if !back {
+            play.lives += 1;
+            let life = play.lives;
+            play.replicas[leader].replaced(life).await?;
+        }
+        leader = heir;
+        all_answered(load, total).await?;
+        sent += total;
+        let scraped = play.settled(leader).await?;
+        let difference = i64::try_from(scraped)? - i64::try_from(sent)?;
+        killed.differences.push(difference - before);
+        before = difference;
+    }
+    Ok(Some(killed))
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: cargo xtask bench failover"]
+async fn leaders_killed_and_back_within_the_default_lease() -> Result<()> {
+    if let Some(killed) = kills(10, true).await? {
+        ensure!(
+            killed.differences.iter().all(|d| *d == 0),
+            "{:?}",
+            killed.differences
+        );
+        killed.print("from SIGKILL of the leader, back at once, to its first acknowledged report");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: cargo xtask bench failover"]
+async fn leaders_killed_for_good_with_the_default_lease() -> Result<()> {
+    if let Some(killed) = kills(10, false).await? {
+        let most = i64::try_from(slack())?;
+        ensure!(
+            killed.differences.iter().all(|d| d.abs() <= most),
+            "{:?}",
+            killed.differences
+        );
+        killed.print("from SIGKILL of the leader to its successor's first acknowledged report");
+    }
+    Ok(())
 }
 
 /// A report call without a report: what answers it 200 holds that ledger.

@@ -37,8 +37,10 @@ const FAILOVER: (&str, &str) = (
     "failover",
     "from the end of a leader to the next acknowledged report, and a minute without an API server",
 );
-const FAILOVERS: [&str; 2] = [
+const FAILOVERS: [&str; 4] = [
     "failover::twenty_leaders_that_end_in_order",
+    "failover::leaders_killed_and_back_within_the_default_lease",
+    "failover::leaders_killed_for_good_with_the_default_lease",
     "failover::without_an_api_server_for_a_minute_nothing_is_lost",
 ];
 
