@@ -16,6 +16,7 @@ mod discovery;
 mod failure;
 mod keep;
 mod kinds;
+mod lean;
 mod pump;
 
 use std::{sync::Arc, time::Duration};

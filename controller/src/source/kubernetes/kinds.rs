@@ -7,15 +7,14 @@ use gaugeway_index::{
     object::{ReferenceGrant, Route, RouteSpec},
 };
 use gaugeway_operator::deploy::{INSTANCE, MANAGED_BY, MANAGER};
-use k8s_openapi::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Resource,
     core::{ApiResource, DynamicResourceScope},
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
+use super::lean;
 
 /// A kind as an API server serves it.
 #[derive(Clone, Copy, Debug)]
@@ -90,12 +89,6 @@ impl<W: Watched> Resource for Seen<W> {
     }
 }
 
-/// Nothing else is read of these.
-#[derive(Debug, Deserialize)]
-pub(super) struct MetadataOnly {
-    metadata: ObjectMeta,
-}
-
 /// One line per kind: name here, kind of the index, versions, plural, what travels, and how it becomes an object.
 macro_rules! watched {
     ($($name:ident: $kind:ident, $versions:expr, $plural:literal, $wire:ty, $only:literal, $object:expr;)*) => {$(
@@ -122,14 +115,14 @@ macro_rules! watched {
 }
 
 watched! {
-    Services: Service, ["v1"], "services", Box<Service>, false, Object::Service;
-    EndpointSlices: EndpointSlice, ["v1"], "endpointslices", Box<EndpointSlice>, false, Object::EndpointSlice;
-    Pods: Pod, ["v1"], "pods", MetadataOnly, true, |o| Object::Pod(Box::new(o.metadata));
-    ReplicaSets: ReplicaSet, ["v1"], "replicasets", MetadataOnly, true, |o| Object::ReplicaSet(Box::new(o.metadata));
-    HttpRoutes: HttpRoute, ["v1", "v1beta1"], "httproutes", Box<Route>, false, |o| Object::HttpRoute(without_ours(o));
-    GrpcRoutes: GrpcRoute, ["v1", "v1alpha2"], "grpcroutes", Box<Route>, false, Object::GrpcRoute;
+    Services: Service, ["v1"], "services", lean::Service, false, |o| Object::Service(o.into());
+    EndpointSlices: EndpointSlice, ["v1"], "endpointslices", lean::EndpointSlice, false, |o| Object::EndpointSlice(o.into());
+    Pods: Pod, ["v1"], "pods", lean::MetadataOnly, true, |o| Object::Pod(Box::new(o.metadata));
+    ReplicaSets: ReplicaSet, ["v1"], "replicasets", lean::MetadataOnly, true, |o| Object::ReplicaSet(Box::new(o.metadata));
+    HttpRoutes: HttpRoute, ["v1", "v1beta1"], "httproutes", lean::Route, false, |o| Object::HttpRoute(without_ours(o.into()));
+    GrpcRoutes: GrpcRoute, ["v1", "v1alpha2"], "grpcroutes", lean::Route, false, |o| Object::GrpcRoute(o.into());
     ReferenceGrants: ReferenceGrant, ["v1", "v1beta1"], "referencegrants", Box<ReferenceGrant>, false, Object::ReferenceGrant;
-    Ingresses: Ingress, ["v1"], "ingresses", Box<Ingress>, false, Object::Ingress;
+    Ingresses: Ingress, ["v1"], "ingresses", lean::Ingress, false, |o| Object::Ingress(o.into());
 }
 
 /// The route that leads to the controller itself, see [`gaugeway_operator::deploy`], reaches nothing that is measured.
