@@ -282,20 +282,22 @@ impl Play {
         check().context("counts changed after they had been right")
     }
 
-    /// Everything that `leader` shows when each worker has reported twice more, and it was scraped.
-    async fn settled(&self, leader: usize) -> Result<u64> {
-        let goal = self.reports().await? + 4.0;
-        let leader = &self.replicas[leader];
-        until("two more reports of each worker", PATIENCE, || async {
-            let reports = self.reports().await?;
-            ensure!(reports >= goal, "{reports} of {goal}");
-            let shown = Counts::of(&leader.page().await?, SERVICE).total();
-            let scraped = self.scraped.of(leader.life.load(Ordering::SeqCst));
-            ensure!(shown == scraped, "{scraped} of {shown} were scraped");
-            Ok(self.scraped.total())
-        })
-        .await
-        .with_context(|| self.logs())
+    /// What was scraped once it is about `sent` (a worker that was refused for long calls again late), and each worker has
+    /// reported twice more.
+    async fn settled(&self, sent: u64) -> Result<u64> {
+        let settled = async {
+            roughly(self, sent).await?;
+            let goal = self.reports().await? + 4.0;
+            until("two more reports of each worker", PATIENCE, || async {
+                let reports = self.reports().await?;
+                ensure!(reports >= goal, "{reports} of {goal}");
+                Ok(())
+            })
+            .await?;
+            roughly(self, sent).await
+        };
+        settled.await.with_context(|| self.logs())?;
+        Ok(self.scraped.total())
     }
 
     /// Applied by whoever can be asked.
@@ -528,7 +530,9 @@ async fn kills(rounds: u64, back: bool) -> Result<Option<Killed>> {
     let Some(mut play) = Play::start_with(Lease::Default).await? else {
         return Ok(None);
     };
-    let (mut killed, mut leader, mut sent, mut before) = (Killed::default(), 0, 0, 0);
+    let (mut killed, mut leader) = (Killed::default(), 0);
+    // What was scraped of all runs before.
+    let mut counted = 0;
     for round in 0..rounds {
         let total = if back { 1_000 } else { 5_000 };
         let load = play.load(total);
@@ -554,11 +558,10 @@ async fn kills(rounds: u64, back: bool) -> Result<Option<Killed>> {
         }
         leader = heir;
         all_answered(load, total).await?;
-        sent += total;
-        let scraped = play.settled(leader).await?;
-        let difference = i64::try_from(scraped)? - i64::try_from(sent)?;
-        killed.differences.push(difference - before);
-        before = difference;
+        let scraped = play.settled(counted + total).await?;
+        let difference = i64::try_from(scraped)? - i64::try_from(counted + total)?;
+        killed.differences.push(difference);
+        counted = scraped;
     }
     Ok(Some(killed))
 }
