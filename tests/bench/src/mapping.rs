@@ -245,6 +245,7 @@ impl Play {
     }
 }
 
+/// An answer names the former owner too: the last Pod is the one with the highest number.
 fn observe(relay: &Relay) -> watch::Receiver<Workers> {
     let (sender, receiver) = watch::channel(Workers::new());
     relay.observe(move |passing| match passing {
@@ -255,7 +256,7 @@ fn observe(relay: &Relay) -> watch::Receiver<Workers> {
         } => {
             if let (Ok(call), Ok(answer)) =
                 (MappingRequest::decode(call), MappingAnswer::decode(body))
-                && let Some(pod) = answer.targets().filter_map(|t| number(t.target)).last()
+                && let Some(pod) = answer.targets().filter_map(|t| number(t.target)).max()
             {
                 sender.send_modify(|workers| {
                     workers.entry(call.vm).or_default().told = Some((answer.answer, pod));
