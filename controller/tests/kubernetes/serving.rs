@@ -8,15 +8,20 @@ use gaugeway_controller::{
     detach::detach_all,
 };
 use gaugeway_rig::{
-    SecureClient,
+    ReservedPort, SecureClient,
     client::Request,
     wait::{PATIENCE, until},
 };
-use k8s_openapi::ByteString;
+use k8s_openapi::{
+    ByteString,
+    api::{authentication::v1::TokenRequest, core::v1::ServiceAccount},
+};
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, story_with_faults},
+    cluster::{Cluster, story, story_with_faults},
+    objects::service,
     pki::{Authority, Pair},
     stage::Stage,
 };
@@ -310,4 +315,97 @@ pub(crate) async fn a_whole_life(cluster: &Cluster) {
     cluster.apply(&taken).await;
     until_state(&stage, "foreign").await;
     stage.stop().await;
+}
+
+/// The aggregation layer of a real API server, from its front proxy's certificate to the answer; and a ServiceAccount's
+/// token, which it reviews.
+#[tokio::test]
+async fn a_real_api_server_asks_the_controller_for_its_users() {
+    story(async |cluster| {
+        if cluster.is_double() {
+            eprintln!("SKIPPED: the double passes nothing on; see GAUGEWAY_TEST_KUBECONFIG");
+            return;
+        }
+        cluster.apply(&service("cart")).await;
+        let port = ReservedPort::new().unwrap();
+        // Its only Pods are this process.
+        cluster
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": SERVICE},
+                "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port.port()}]},
+            }))
+            .await;
+        let stage = Stage::launch_with(&cluster.kubeconfig, &[], |config| {
+            change(&cluster)(config);
+            let apis = config.apis.as_mut().unwrap();
+            apis.listen = ([127, 0, 0, 1], port.port()).into();
+            if let Certificate::Made(made) = &mut apis.certificate {
+                made.home.port = port.port();
+            }
+        })
+        .await;
+        stage.ready().await;
+        let bundle = until_registered(&cluster, &[&stage]).await;
+        let get = async |path: &str| {
+            let request = hyper::Request::get(path).body(Vec::new()).unwrap();
+            cluster.client.request::<Value>(request).await
+        };
+        until("the API server passes questions on", PATIENCE, || async {
+            for version in ["v1beta1", "v1beta2"] {
+                let list = get(&format!("/apis/custom.metrics.k8s.io/{version}")).await?;
+                ensure!(list["kind"] == "APIResourceList", "{list}");
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let ns = &cluster.namespace;
+        let metric = "gaugeway_upstream_concurrency";
+        let path = format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{ns}/services/cart/{metric}");
+        let unknown = get(&path).await.unwrap_err().to_string();
+        assert!(unknown.contains("no gateway routes to it"), "{unknown}");
+        let role = "rbac.authorization.k8s.io";
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "keda"}})).await;
+        let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), ns);
+        let review = TokenRequest::default();
+        let token = accounts.create_token_request("keda", &PostParams::default(), &review).await;
+        let token = token.unwrap().status.unwrap().token.unwrap();
+        let address = stage.ports().apis.unwrap();
+        let client = SecureClient::try_new(address, &host(&cluster), &bundle, None).unwrap();
+        let ask = async || {
+            let request = Request::get(&format!("/api/v1/services/{ns}/cart"));
+            let request = request.header("authorization", &format!("Bearer {token}"));
+            client.send(request).await.unwrap()
+        };
+        let denied = ask().await;
+        assert_eq!(denied.status, 403, "{}", denied.text());
+        cluster
+            .apply(&json!({
+                "apiVersion": format!("{role}/v1"), "kind": "Role", "metadata": {"name": "signals"},
+                "rules": [{"apiGroups": ["signals.gaugeway.dev"], "resources": ["services"], "verbs": ["get", "list"]}],
+            }))
+            .await;
+        cluster
+            .apply(&json!({
+                "apiVersion": format!("{role}/v1"), "kind": "RoleBinding", "metadata": {"name": "signals"},
+                "roleRef": {"apiGroup": role, "kind": "Role", "name": "signals"},
+                "subjects": [{"kind": "ServiceAccount", "name": "keda", "namespace": ns}],
+            }))
+            .await;
+        until("the Role is in force", PATIENCE, || async {
+            let answer = ask().await;
+            ensure!(answer.status == 200, "{}", answer.text());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let of = config::Cluster {
+            kubeconfig: Some(cluster.kubeconfig.clone()),
+            own_namespace: Some(cluster.namespace.clone()),
+            ..config::Cluster::default()
+        };
+        detach_all(&of, PATIENCE, |_| {}).await.unwrap();
+        stage.stop().await;
+    })
+    .await;
 }
