@@ -67,9 +67,9 @@ impl FrontProxy {
         let groups = self.groups.iter().flat_map(|name| headers.get_all(name));
         let groups: Result<Vec<_>, _> = groups.map(text).collect();
         Ok(Some(UserInfo {
+            groups: Some(with_everybody(groups?, &username)),
             username: Some(username),
             uid: first(headers, &self.uid)?,
-            groups: Some(groups?),
             extra: Some(self.extra(headers)?),
         }))
     }
@@ -100,6 +100,17 @@ impl FrontProxy {
         }
         Ok(extra)
     }
+}
+
+/// Who is known is in the group of all who are, said or not (`AuthenticatedGroupAdder` there). The aggregator itself, who
+/// looks for what is served, says no group: refused, it calls the API stale, and no autoscaler finds it.
+fn with_everybody(mut groups: Vec<String>, username: &str) -> Vec<String> {
+    const KNOWN: &str = "system:authenticated";
+    let said = |group: &String| group == KNOWN || group == "system:unauthenticated";
+    if username != "system:anonymous" && !groups.iter().any(said) {
+        groups.push(KNOWN.to_owned());
+    }
+    groups
 }
 
 fn authority(pem: &str) -> Result<Arc<dyn ClientCertVerifier>, String> {

@@ -56,6 +56,17 @@ pub(crate) async fn story_with_faults<F: Future<Output = ()>>(
     story(tell).await;
 }
 
+/// As [`story`], with what no double pretends to.
+pub(crate) async fn story_in_a_real_cluster<F: Future<Output = ()>>(
+    tell: impl FnOnce(std::sync::Arc<Cluster>) -> F,
+) {
+    if real().is_none() {
+        eprintln!("SKIPPED: set GAUGEWAY_TEST_KUBECONFIG to tell this in a real cluster");
+        return;
+    }
+    story(tell).await;
+}
+
 fn real() -> Option<PathBuf> {
     env::var_os("GAUGEWAY_TEST_KUBECONFIG").map(PathBuf::from)
 }
@@ -277,6 +288,7 @@ fn resource(kind: &str) -> ApiResource {
         "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "ReplicaSet" => ("apps", "v1", "replicasets"),
         "Deployment" => ("apps", "v1", "deployments"),
+        "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers"),
         "StatefulSet" => ("apps", "v1", "statefulsets"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
         "Ingress" => ("networking.k8s.io", "v1", "ingresses"),

@@ -20,6 +20,7 @@ mod pki;
 mod stage;
 
 mod attribution;
+mod autoscaling;
 mod callers;
 mod callers_limits;
 mod dashboards;

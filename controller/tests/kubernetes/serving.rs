@@ -26,12 +26,12 @@ use crate::{
     stage::Stage,
 };
 
-const VERSIONS: [&str; 2] = [
+pub(crate) const VERSIONS: [&str; 2] = [
     "v1beta1.custom.metrics.k8s.io",
     "v1beta2.custom.metrics.k8s.io",
 ];
 const SECRET: &str = "gaugeway-apis-certificate";
-const SERVICE: &str = "gaugeway-apis";
+pub(crate) const SERVICE: &str = "gaugeway-apis";
 
 fn host(cluster: &Cluster) -> String {
     format!("{SERVICE}.{}.svc", cluster.namespace)

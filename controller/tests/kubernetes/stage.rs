@@ -25,6 +25,14 @@ use gaugeway_wire::{
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
+/// So many, until then, within 5 s.
+#[derive(Clone, Copy)]
+pub(crate) struct Requests {
+    pub(crate) count: u64,
+    pub(crate) took: Nanos,
+    pub(crate) until: UnixNanos,
+}
+
 /// A running controller.
 pub(crate) struct Stage {
     ports: Ports,
@@ -180,6 +188,24 @@ impl Stage {
         namespace: &str,
         service: &str,
     ) -> Result<Answer> {
+        let requests = Requests {
+            count: 1,
+            took: Nanos::from_millis(3),
+            until: UnixNanos(1_700_000_005_000_000_000),
+        };
+        self.report_of(requests, (vm, seq), gateway, namespace, service)
+            .await
+    }
+
+    /// The same of any requests.
+    pub(crate) async fn report_of(
+        &self,
+        requests: Requests,
+        (vm, seq): (VmId, u64),
+        gateway: &str,
+        namespace: &str,
+        service: &str,
+    ) -> Result<Answer> {
         let label = |(name, value): (&str, &str)| Label {
             name: name.to_owned(),
             value: value.to_owned(),
@@ -187,30 +213,31 @@ impl Stage {
         let labels = [(names::NAMESPACE, namespace), (names::SERVICE, service)];
         let target = Target::try_new(TargetKind::Kubernetes, labels.map(label).into())?;
         let layout = Policy::default().layout();
-        let took = Nanos::from_millis(3);
-        let from = UnixNanos(1_700_000_000_000_000_000);
+        let Requests { count, took, until } = requests;
+        let from = until.minus(Nanos::from_millis(5000));
         let class = RequestClass {
             outcome: Outcome::Response,
             code: CodeClass::Success,
         };
         let mut writer = ReportWriter::new(Vec::new(), vm, Seq(seq), from, &layout);
-        let written = writer.series(SeriesCounts {
-            target: target.fingerprint(),
-            route: "",
-            requests: [(class, 1)].into_iter(),
-            native: bucket_index(layout.schema, took)
-                .map(|at| (at, 1))
-                .into_iter(),
-            classic: [(classic_position(&layout.bounds, took), 1)].into_iter(),
-            zero_count: 0,
-            sum: took,
-            retries: 0,
-            aborted: 0,
-            latency_unknown: 0,
-            cancelled_wait: Nanos(0),
-        });
+        let written = count == 0
+            || writer.series(SeriesCounts {
+                target: target.fingerprint(),
+                route: "",
+                requests: [(class, count)].into_iter(),
+                native: bucket_index(layout.schema, took)
+                    .map(|at| (at, count))
+                    .into_iter(),
+                classic: [(classic_position(&layout.bounds, took), count)].into_iter(),
+                zero_count: 0,
+                sum: Nanos(took.0 * count),
+                retries: 0,
+                aborted: 0,
+                latency_unknown: 0,
+                cancelled_wait: Nanos(0),
+            });
         ensure!(written);
-        let report = writer.finish(from.plus(Nanos::from_millis(5000)));
+        let report = writer.finish(until);
         let encoded = target.encode();
         let definition = TargetDefinition {
             fingerprint: target.fingerprint(),

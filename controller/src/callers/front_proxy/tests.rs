@@ -189,3 +189,18 @@ fn a_bad_entry_is_named_and_no_authority_is_nobody() {
     data.remove("requestheader-client-ca-file");
     assert!(FrontProxy::parse(&data).unwrap().is_none());
 }
+
+#[test]
+fn who_is_known_is_in_the_group_of_all_who_are() {
+    let groups = |said: &[&str], name: &str| {
+        let said = said.iter().map(|group| (*group).to_owned()).collect();
+        with_everybody(said, name)
+    };
+    const KNOWN: &str = "system:authenticated";
+    assert_eq!(groups(&[], "system:kube-aggregator"), [KNOWN]);
+    assert_eq!(groups(&["dev"], "jane"), ["dev", KNOWN]);
+    assert_eq!(groups(&["dev", KNOWN], "jane"), ["dev", KNOWN]);
+    let nobody = ["system:unauthenticated"];
+    assert_eq!(groups(&nobody, "system:anonymous"), nobody);
+    assert_eq!(groups(&[], "system:anonymous"), [""; 0]);
+}
