@@ -223,9 +223,6 @@ async fn an_autoscaler_made_for_kongs_operator_scales_up_and_down() {
             () = gateway(&stage, &cluster.namespace, &requests) => {}
             () = kubelet(&cluster) => {}
         }
-        for version in VERSIONS {
-            cluster.delete("APIService", version).await;
-        }
         stage.stop().await;
     })
     .await;

@@ -95,9 +95,16 @@ impl Cluster {
     }
 
     async fn clean_up(&self) {
-        if self.double.is_none() {
-            self.delete("Namespace", &self.namespace).await;
+        if self.double.is_some() {
+            return;
         }
+        for name in crate::serving::VERSIONS {
+            let registered = self.get("APIService", name).await.unwrap_or_default();
+            if registered["spec"]["service"]["namespace"] == *self.namespace {
+                self.delete("APIService", name).await;
+            }
+        }
+        self.delete("Namespace", &self.namespace).await;
     }
 
     /// The double; stories that need it are told with [`story_with_faults`].
