@@ -34,6 +34,7 @@ const COMMANDS: &[&[&str]] = &[
     &["render", "envoy"],
     &["render", "kong"],
     &["explain"],
+    &["top"],
     &["detach"],
     &["token"],
     &["crds"],
