@@ -1,7 +1,7 @@
 //! What is shown, and what keys and answers make of it. Pure: time comes in, nothing goes out but what to do next.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -177,10 +177,8 @@ impl App {
             self.detail = told.detail;
         }
         self.services = sorted(told.list.services, self.sort);
-        self.trends.retain(|of, _| {
-            let here = |s: &Service| s.namespace == of.0 && s.name == of.1;
-            self.services.len() <= TRENDS && self.services.iter().any(here)
-        });
+        let here: HashSet<Key> = self.services.iter().take(TRENDS).map(key).collect();
+        self.trends.retain(|of, _| here.contains(of));
         for service in self.services.iter().take(TRENDS) {
             let trend = self.trends.entry(key(service)).or_default();
             if trend.len() == POINTS {
