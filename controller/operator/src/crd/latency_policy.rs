@@ -88,7 +88,7 @@ pub struct LatencyPolicySpec {
     /// the series `overflow`. A lower number takes no series away: they go with what they are about. No bound but the
     /// controller's `--max-series` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("format" = "int32"))]
     pub max_series: Option<u32>,
     /// What a Service without requests answers as latency to whoever asks for its windows: 0, or nothing. Its rate,
     /// concurrency and error ratio are 0 either way; an object that nothing is known of never has a number.
@@ -196,7 +196,7 @@ impl WhenIdle {
 pub struct Histogram {
     /// Resolution of the native histogram, Prometheus's schema: each bucket is 2^(2^-schema) times the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 5))]
+    #[schemars(range(min = 0, max = 5), extend("format" = "int32"))]
     pub schema: Option<u32>,
     /// Further upper bounds of classic buckets, rising, such as `2500us`, `40ms`, `1s`. All histograms of the
     /// controller get the bounds of all policies, so that they stay exact and can be summed; 64 bounds at most
