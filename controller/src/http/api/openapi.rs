@@ -76,7 +76,7 @@ pub fn openapi() -> Result<String, serde_json::Error> {
             "securitySchemes": {"token": {
                 "type": "http", "scheme": "bearer",
                 "description": "On the apis port: a token that the API server knows, such as a ServiceAccount's. It is \
-                    asked whether the caller may get or list services, gateways or explanations of API group \
+                    asked whether the caller may get or list services, workloads, gateways or explanations of API group \
                     signals.gaugeway.dev. The loopback port asks nobody who they are.",
             }},
         },
