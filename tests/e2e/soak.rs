@@ -87,8 +87,11 @@ async fn soak(time: Duration) -> Result<Option<Report>> {
     let Some(mut scene) = Scene::start().await? else {
         return Ok(None);
     };
-    let seed = rand::random();
-    println!("seed {seed}");
+    let seed = match env::var("GAUGEWAY_SOAK_SEED") {
+        Ok(seed) => seed.parse().context("GAUGEWAY_SOAK_SEED")?,
+        Err(_) => rand::random(),
+    };
+    println!("seed {seed} (again: GAUGEWAY_SOAK_SEED={seed})");
     let mut random = StdRng::seed_from_u64(seed);
     let begin = Instant::now();
     let mut report = Report::default();

@@ -115,7 +115,7 @@ fn fill(aggregate: &mut Aggregate, series: usize) {
 /// With and without windows in turn: each round of one is followed by one of the other.
 fn summary(counted: &[Counted]) {
     let mut loads = [(); 3].map(|()| Load::new(counted));
-    loads[2].aggregate.keep_recent();
+    loads[2].aggregate.begin();
     let mut best = [Duration::MAX; 3];
     // Five minutes of rounds, until windows hold all they will.
     for round in 0..150 {

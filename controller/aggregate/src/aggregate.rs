@@ -79,9 +79,13 @@ impl Aggregate {
         self.config = config;
     }
 
-    /// Keeps sliding windows from now on. They are in no snapshot and no journal: they begin anew with each start.
-    pub fn keep_recent(&mut self) {
+    /// This process's life begins: sliding windows are kept from now on (they are in no snapshot and no journal), and
+    /// gateways may bring what they counted before.
+    pub fn begin(&mut self) {
         self.recent.get_or_insert_default();
+        for gateway in self.gateways.values_mut() {
+            gateway.begin();
+        }
     }
 
     /// The sliding windows, where they are kept.

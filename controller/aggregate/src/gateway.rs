@@ -10,7 +10,7 @@ use gaugeway_wire::{Fingerprint, Generation, Layout, Target, UnixNanos};
 
 use crate::{
     counts::Counts,
-    limits::{TARGET_IDLE, UNNAMED_AGE},
+    limits::{REACH_MEMORY, TARGET_IDLE, UNNAMED_AGE},
     recent::Subjects,
     series::SeriesKey,
     store::Slot,
@@ -42,6 +42,10 @@ pub(crate) struct Named {
     /// Its windows.
     pub(crate) recent: Subjects,
     pub(crate) used: UnixNanos,
+    /// When counts for it were last taken; 0 for never.
+    pub(crate) taken: UnixNanos,
+    /// The same before this process's life.
+    pub(crate) taken_before: UnixNanos,
 }
 
 /// What the index said about a target's reach.
@@ -74,7 +78,15 @@ impl Named {
             service: None,
             recent: Subjects::default(),
             used: now,
+            taken: UnixNanos(0),
+            taken_before: UnixNanos(0),
         }
+    }
+
+    /// Whether its gateway may still bring what it counted before this process began, and the index with it: the index
+    /// knows nothing of a Service that went while no controller ran.
+    pub(crate) fn is_remembered(&self, now: UnixNanos) -> bool {
+        self.taken_before.plus(REACH_MEMORY) > now
     }
 }
 
@@ -122,6 +134,15 @@ impl Gateway {
             Entry::Unnamed(_) => true,
         });
         before - self.entries.len()
+    }
+
+    /// A process's life begins.
+    pub(crate) fn begin(&mut self) {
+        for entry in self.entries.values_mut() {
+            if let Entry::Named(named) = entry {
+                named.taken_before = named.taken;
+            }
+        }
     }
 
     pub(crate) fn rebucket(&mut self, layout: &Layout) {

@@ -27,6 +27,9 @@ pub const VM_IDLE_FULL: Nanos = seconds(3600);
 pub const UNNAMED_AGE: Nanos = seconds(900);
 /// A definition that nobody used for this long is forgotten; it is asked for again if need be.
 pub const TARGET_IDLE: Nanos = seconds(86_400);
+/// For so long after counts for a target were last taken before this process's life, its gateway may report for it
+/// whatever the index says. It remembers as long what it saw itself.
+pub const REACH_MEMORY: Nanos = seconds(86_400);
 /// A verdict on reach is asked again after this long, even if the index did not change.
 pub const VERDICT_AGE: Nanos = seconds(60);
 /// A scraper that came within this time takes part in deciding whether a dead series was seen.

@@ -43,8 +43,15 @@ pub struct SavePoint {
 struct SavedGateway {
     name: GatewayName,
     used: UnixNanos,
-    targets: Vec<(Arc<Target>, UnixNanos)>,
+    targets: Vec<SavedTarget>,
     unnamed: Vec<SavedUnnamed>,
+}
+
+#[derive(Debug)]
+struct SavedTarget {
+    target: Arc<Target>,
+    used: UnixNanos,
+    taken: UnixNanos,
 }
 
 #[derive(Debug)]
@@ -132,7 +139,11 @@ impl SavedGateway {
         };
         for (fingerprint, entry) in &gateway.entries {
             match entry {
-                Entry::Named(named) => saved.targets.push((Arc::clone(&named.target), named.used)),
+                Entry::Named(named) => saved.targets.push(SavedTarget {
+                    target: Arc::clone(&named.target),
+                    used: named.used,
+                    taken: named.taken,
+                }),
                 Entry::Unnamed(unnamed) => {
                     let of = |(route, counts): &(Box<str>, Arc<Counts>)| SavedUnnamed {
                         fingerprint: *fingerprint,
@@ -152,10 +163,11 @@ impl SavedGateway {
             name: self.name.as_str().into(),
             used: self.used.0,
         });
-        let targets = self.targets.iter().map(|(target, used)| {
+        let targets = self.targets.iter().map(|of| {
             Kind::Target(TargetRecord {
-                target: target.encode(),
-                used: used.0,
+                target: of.target.encode(),
+                used: of.used.0,
+                taken: of.taken.0,
             })
         });
         let unnamed = self.unnamed.iter().map(|waiting| {

@@ -114,7 +114,7 @@ impl Writer {
         durability: Arc<Mutex<Durability>>,
         refusing: watch::Sender<Arc<BTreeSet<Arc<str>>>>,
     ) -> Self {
-        ledger.aggregate.keep_recent();
+        ledger.aggregate.begin();
         let mut writer = Self {
             aggregate: ledger.aggregate,
             epoch: ledger.epoch,

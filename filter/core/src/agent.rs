@@ -241,6 +241,14 @@ impl Agent {
         });
     }
 
+    /// A root is gone, and with it the answers to its calls. Which root made which call is not noted: what is asked or
+    /// sent once more does no harm.
+    pub(crate) fn forget_calls(&mut self) {
+        self.mapping.forget_calls(&mut self.recorder);
+        self.reporter
+            .forget_call(&mut self.recorder, &mut self.mapping);
+    }
+
     /// Whether nothing is left to report.
     pub(crate) fn is_drained(&self) -> bool {
         self.reporter.is_drained(&self.recorder)

@@ -100,9 +100,7 @@ impl Instance {
     /// A context has ended.
     pub fn on_done<H: Host + Attributes>(&mut self, context: ContextId, host: &mut H) {
         let Some(mut request) = self.requests.remove(&context) else {
-            if let Some(agent) = self.roots.remove(context) {
-                agent.flush(host);
-            }
+            self.roots.remove(context, host);
             return;
         };
         if let Some(agent) = self.roots.agent_mut(request.agent) {

@@ -196,6 +196,13 @@ impl Mapping {
         }
     }
 
+    /// Whatever is under way is not answered any more: the root that asked is gone. The next turn asks again.
+    pub(crate) fn forget_calls(&mut self, recorder: &mut Recorder) {
+        for call in core::mem::take(&mut self.calls) {
+            self.lost(&call.asked, recorder);
+        }
+    }
+
     /// A request of which nothing is known but that it may have reached the controller.
     pub(crate) fn lost(&self, asked: &Asked, recorder: &mut Recorder) {
         recorder.subscribed(&asked.keys, false);

@@ -132,13 +132,9 @@ impl Reporter {
         recorder: &mut Recorder,
         mapping: &mut Mapping,
     ) {
-        if let Some(call) = self
-            .call
-            .take_if(|call| turn.now.since(call.sent) >= DEADLINE)
-        {
-            if let Some(asked) = call.asked {
-                mapping.lost(&asked, recorder);
-            }
+        let overdue = |call: &Call| turn.now.since(call.sent) >= DEADLINE;
+        if self.call.as_ref().is_some_and(overdue) {
+            self.forget_call(recorder, mapping);
             self.failed(turn, recorder, None);
         }
         if self.call.is_some() || self.backoff.holds(turn.now) {
@@ -152,6 +148,13 @@ impl Reporter {
             && turn.now >= self.defined.plus(DEFINITION_PACE);
         if !self.frozen.is_empty() || definitions {
             self.send(turn, recorder, Some(mapping));
+        }
+    }
+
+    /// Whatever is under way is not answered any more: the root that sent it is gone. The next turn sends it again.
+    pub(crate) fn forget_call(&mut self, recorder: &mut Recorder, mapping: &mut Mapping) {
+        if let Some(asked) = self.call.take().and_then(|call| call.asked) {
+            mapping.lost(&asked, recorder);
         }
     }
 

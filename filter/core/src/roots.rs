@@ -263,23 +263,25 @@ impl<R: Clone + Default> Roots<R> {
 
     /// The answer to a call, whichever context it came to.
     pub(crate) fn on_reply(&mut self, token: CallToken, mut reply: Reply, host: &mut impl Host) {
-        let ids: Vec<_> = self.agents.iter().map(|(id, _)| id).collect();
-        for id in ids {
-            if let Some(agent) = self.agents.get_mut(id)
-                && agent.on_reply(token, &mut reply, host)
-            {
-                return;
-            }
-        }
+        // The first whose call it was.
+        let _ = self
+            .agents
+            .values_mut()
+            .any(|agent| agent.on_reply(token, &mut reply, host));
     }
 
-    /// A root is gone. Returns its agent when it was the last one of that.
-    pub(crate) fn remove(&mut self, context: ContextId) -> Option<&mut Agent> {
-        let id = self.roots.remove(&context)?.agent?;
-        if self.has_roots(id) {
-            return None;
+    /// A root is going. The last one of an agent takes along what there is to report.
+    pub(crate) fn remove(&mut self, context: ContextId, host: &mut impl Host) {
+        let Some(root) = self.roots.remove(&context) else {
+            return;
+        };
+        if let Some(id) = root.agent
+            && !self.has_roots(id)
+            && let Some(agent) = self.agents.get_mut(id)
+        {
+            agent.flush(host);
         }
-        self.agents.get_mut(id)
+        self.agents.values_mut().for_each(Agent::forget_calls);
     }
 
     /// Counts what no agent is there for.

@@ -179,6 +179,12 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All values, to be changed.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let slots = self.chunks.iter_mut().flatten();
+        slots.filter_map(|slot| slot.value.as_mut())
+    }
+
     /// All values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0..)

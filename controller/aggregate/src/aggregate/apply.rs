@@ -106,7 +106,7 @@ impl Judge for Live<'_> {
         {
             return verdict.allowed;
         }
-        let allowed = self.reach.allows(gateway, &named.target);
+        let allowed = self.reach.allows(gateway, &named.target) || named.is_remembered(self.now);
         named.verdict = Some(Verdict {
             generation: self.generation,
             at: self.now,
@@ -303,6 +303,7 @@ impl Ingest<'_> {
                     return;
                 }
                 named.used = self.at.now;
+                named.taken = self.at.now;
                 if let Some(feed) = &mut self.feed {
                     feed.add(named, self.layout, &self.at.config.layout, series);
                 }

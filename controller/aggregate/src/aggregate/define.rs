@@ -137,6 +137,7 @@ impl Aggregate {
             ..Defined::default()
         };
         if allowed && !waiting.routes.is_empty() {
+            named.taken = now;
             self.change = self.change.next();
             let at = Moment {
                 config: &self.config,

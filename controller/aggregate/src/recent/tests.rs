@@ -59,7 +59,7 @@ fn aggregate() -> Aggregate {
         by_service: false,
     };
     let mut aggregate = Aggregate::new(config, START);
-    aggregate.keep_recent();
+    aggregate.begin();
     aggregate
 }
 

@@ -173,7 +173,8 @@ fn table<'a>(to: &'a mut Aggregate, name: Option<&GatewayName>) -> Option<&'a mu
 fn target(table: &mut Gateway, of: &TargetRecord) -> Option<()> {
     let target = Target::decode(&of.target).ok()?;
     let fingerprint = target.fingerprint();
-    let named = Named::new(target, UnixNanos(of.used));
+    let mut named = Named::new(target, UnixNanos(of.used));
+    named.taken = UnixNanos(of.taken);
     table.entries.insert(fingerprint, Entry::Named(named));
     Some(())
 }

@@ -64,6 +64,8 @@ pub(super) struct TargetRecord {
     pub(super) target: Vec<u8>,
     #[prost(fixed64, tag = "2")]
     pub(super) used: u64,
+    #[prost(fixed64, tag = "3")]
+    pub(super) taken: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -5,7 +5,7 @@ use gaugeway_wire::{ClassicBounds, Fingerprint, Layout, Nanos, Schema, Seq, Targ
 use super::rig::*;
 use crate::{
     Aggregate, Config, DefineError, Refused, View,
-    limits::{GATEWAYS, TARGET_IDLE, UNNAMED_AGE, UNNAMED_PER_GATEWAY},
+    limits::{GATEWAYS, REACH_MEMORY, TARGET_IDLE, UNNAMED_AGE, UNNAMED_PER_GATEWAY, VERDICT_AGE},
     units::seconds,
 };
 
@@ -204,6 +204,32 @@ fn a_gateway_is_heard_only_about_what_it_reaches() {
     )
     .unwrap();
     assert_eq!(applied.rejected_series, 1, "or for a minute");
+}
+
+/// Found by the soak: a Service went, and the controller was killed before all of its counts had come; the index of the
+/// next life knew nothing of it.
+#[test]
+fn what_was_reported_for_before_this_life_may_still_come_for_a_day() {
+    let (mut before, index) = with_one(3);
+    index.reaches.set(false);
+    define(&mut before, &edge(), &pod("cart", "b"), &index, START).unwrap();
+    let mut loader = crate::state::Loader::new();
+    for record in records(&mut before) {
+        loader.add(&record).unwrap();
+    }
+    let mut aggregate = loader.finish().unwrap();
+    aggregate.begin();
+    let late = Nanos(REACH_MEMORY.0 - 1);
+    let too_late = Nanos(REACH_MEMORY.0 + VERDICT_AGE.0);
+    for (seq, pods, after, rejected) in
+        [(2, "a", late, 0), (3, "b", late, 1), (4, "a", too_late, 1)]
+    {
+        let lines = [Line::new(pod("cart", pods), 4)];
+        let bytes = report(1, seq, &config().layout, &lines);
+        let applied = apply(&mut aggregate, &edge(), &bytes, &index, START.plus(after)).unwrap();
+        assert_eq!(applied.rejected_series, rejected, "{seq}");
+    }
+    assert_eq!(requests(&text(&mut aggregate)), 7);
 }
 
 #[test]

@@ -545,6 +545,24 @@ fn a_replaced_configuration_loses_nothing() {
     assert_eq!(world.controller.sequences.len(), 1, "one identity");
 }
 
+/// Found by the soak: a poll goes with the root that asked it, without a word, and was waited for until its deadline.
+#[test]
+fn a_replaced_configuration_goes_on_hearing_of_changes() {
+    let mut world = owned(&[(A, "s0")]);
+    world.request(A, MS);
+    world.run_seconds(1);
+    world.add_root(r#"{"gateway":"g","cluster":"c"}"#);
+    world.end_root();
+    world.run_seconds(1);
+    let now = world.host.now;
+    world.controller.own(A, &["s1"], now);
+    world.run_seconds(1);
+    world.request(A, MS);
+    world.run_seconds(10);
+    let of = |service| world.controller.service(service).requests();
+    assert_eq!((of("s0"), of("s1")), (1, 1));
+}
+
 #[test]
 fn another_gateways_configuration_leaves_the_rest_to_be_reported() {
     let mut world = owned(&[(A, "s0")]);
