@@ -8,7 +8,6 @@ mod discovery;
 mod metric;
 mod quantity;
 mod question;
-#[allow(dead_code, reason = "for the port that asks who calls")]
 mod request_info;
 mod selector;
 mod status;
@@ -20,7 +19,6 @@ pub(crate) use discovery::{GROUP, Version, groups, resources, the_group};
 #[cfg(test)]
 pub(crate) use metric::Metric;
 pub(crate) use question::{Question, Resource, Which};
-#[allow(unused_imports, reason = "for the port that asks who calls")]
 pub(crate) use request_info::Attributes;
 pub(crate) use status::{Status, StatusReason};
 pub(crate) use values::list;

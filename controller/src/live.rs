@@ -8,7 +8,7 @@ pub(crate) mod answer;
 use std::collections::{BTreeMap, BTreeSet};
 
 use gaugeway_aggregate::{Reading, Sample, Standings, Unknown, Via, Window};
-use gaugeway_index::{Matches, Seen, WhenIdle};
+use gaugeway_index::{Matches, ObservedWorkload, Seen, WhenIdle};
 use gaugeway_wire::{GatewayName, UnixNanos};
 
 use crate::{
@@ -167,12 +167,13 @@ impl Live {
         window: Window,
     ) -> Result<Readings, NoAnswer> {
         self.synced()?;
-        let asked = self.asked_workload(namespace, kind, name);
-        let asked = asked.ok_or(NoAnswer::NoWorkload)?;
+        let objects = self.mapping.objects();
+        let observed = objects.observed_workload(namespace, kind, name);
+        let asked = Asked::workload(namespace, observed.ok_or(NoAnswer::NoWorkload)?);
         self.read(vec![asked], window).await
     }
 
-    /// Every workload of a kind that has Pods in the namespace.
+    /// Every workload of a kind that has Pods in the namespace, or had some lately.
     pub(crate) async fn read_workloads(
         &self,
         namespace: &str,
@@ -181,12 +182,12 @@ impl Live {
     ) -> Result<Readings, NoAnswer> {
         self.synced()?;
         let found = self.mapping.objects().observed_workloads(namespace);
-        let found = found.into_iter().filter(|(of, _)| of == kind);
-        let asked = found.filter_map(|(kind, name)| self.asked_workload(namespace, &kind, &name));
+        let found = found.into_iter().filter(|of| of.kind == kind);
+        let asked = found.map(|of| Asked::workload(namespace, of));
         self.read(asked.collect(), window).await
     }
 
-    /// The workloads of a namespace that have Pods.
+    /// The workloads of a namespace that have Pods, or had some lately.
     pub(crate) async fn workloads(
         &self,
         namespace: &str,
@@ -196,10 +197,7 @@ impl Live {
         let found = self.mapping.objects().observed_workloads(namespace);
         let (kinds, asked): (Vec<_>, Vec<_>) = found
             .into_iter()
-            .filter_map(|(kind, name)| {
-                let asked = self.asked_workload(namespace, &kind, &name)?;
-                Some((kind, asked))
-            })
+            .map(|of| (of.kind.clone(), Asked::workload(namespace, of)))
             .unzip();
         let readings = self.read(asked, window).await?;
         let workloads = kinds.into_iter().zip(readings.objects);
@@ -224,8 +222,9 @@ impl Live {
         window: Window,
     ) -> Result<WorkloadDetail, NoAnswer> {
         self.synced()?;
-        let own = self.asked_workload(&namespace, &kind, &name);
-        let own = own.ok_or(NoAnswer::NoWorkload)?;
+        let objects = self.mapping.objects();
+        let observed = objects.observed_workload(&namespace, &kind, &name);
+        let own = Asked::workload(&namespace, observed.ok_or(NoAnswer::NoWorkload)?);
         let pods = own.of.iter().filter_map(|of| match of {
             Wanted::Pod { name, .. } => Some(Asked::pod(&namespace, name, own.seen.clone())),
             _ => None,
@@ -239,24 +238,6 @@ impl Live {
             namespace,
             kind,
             name,
-        })
-    }
-
-    fn asked_workload(&self, namespace: &str, kind: &str, name: &str) -> Option<Asked> {
-        let objects = self.mapping.objects();
-        let observed = objects.observed_workload(namespace, kind, name)?;
-        let own = Wanted::Workload {
-            namespace: namespace.to_owned(),
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-        };
-        let pods = observed.pods.iter().map(|name| pod(namespace, name));
-        Some(Asked {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            seen: observed.seen,
-            of: pods.chain([own]).collect(),
-            complete: observed.complete,
         })
     }
 
@@ -454,6 +435,23 @@ impl Asked {
             name: name.to_owned(),
             seen,
             complete: true,
+        }
+    }
+
+    /// The sum over its Pods, and over what its reports of gone Pods were kept for.
+    fn workload(namespace: &str, observed: ObservedWorkload) -> Self {
+        let own = Wanted::Workload {
+            namespace: namespace.to_owned(),
+            kind: observed.kind,
+            name: observed.name.clone(),
+        };
+        let pods = observed.pods.iter().map(|name| pod(namespace, name));
+        Self {
+            of: pods.chain([own]).collect(),
+            namespace: namespace.to_owned(),
+            name: observed.name,
+            seen: observed.seen,
+            complete: observed.complete,
         }
     }
 

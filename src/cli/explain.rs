@@ -10,6 +10,7 @@ use super::{
     api::{self, DEFAULT_URL},
     output::out,
     runtime,
+    values::object_name,
 };
 use crate::logging;
 
@@ -140,11 +141,14 @@ impl ExplainArgs {
             Some((namespace, name)) if *kind != "address" => (namespace, name),
             _ => (self.namespace.as_str(), name),
         };
-        for part in [namespace, name] {
+        object_name(namespace).map_err(anyhow::Error::msg)?;
+        if *kind == "address" {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-            if part.is_empty() || !part.chars().all(plain) {
-                bail!("{part:?} is no name that Kubernetes allows");
+            if name.is_empty() || !name.chars().all(plain) {
+                bail!("{name:?} is no address");
             }
+        } else {
+            object_name(name).map_err(anyhow::Error::msg)?;
         }
         Ok(match *kind {
             "ingressclass" => format!("/api/v1/explain/ingressclass/{name}"),

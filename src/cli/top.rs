@@ -24,7 +24,11 @@ use self::{
     feed::Feed,
     view::Paint,
 };
-use super::{api::DEFAULT_URL, runtime, values::duration_within};
+use super::{
+    api::DEFAULT_URL,
+    runtime,
+    values::{duration_within, object_name},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +50,7 @@ Exit codes: 0 ended; 1 the controller does not answer (with --once), or there is
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TopArgs {
     /// Only Services of this namespace.
-    #[arg(short, long, env = "GAUGEWAY_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(short, long, env = "GAUGEWAY_NAMESPACE", value_name = "NAMESPACE", value_parser = object_name)]
     namespace: Option<String>,
     /// How far back.
     #[arg(long, default_value = "60s", value_enum, value_name = "WINDOW")]

@@ -101,6 +101,15 @@ pub(super) fn series_expiry(text: &str) -> Result<Duration, String> {
     )
 }
 
+/// A name of an object, or of a namespace; part of a path.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err(format!("{text:?} is no name that Kubernetes allows"));
+    }
+    Ok(text.to_owned())
+}
+
 /// Series that are kept.
 pub(super) fn max_series(text: &str) -> Result<usize, String> {
     text.parse()

@@ -10,7 +10,6 @@ pub(crate) struct Status {
 }
 
 /// As machines read it.
-#[allow(dead_code, reason = "some are for the port that asks who calls")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatusReason {
     BadRequest,

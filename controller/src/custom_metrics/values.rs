@@ -1,5 +1,6 @@
 //! The answer: values of objects, in the shape of either version.
 
+use gaugeway_aggregate::Unknown;
 use gaugeway_wire::UnixNanos;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     discovery::Version,
     quantity::Quantity,
-    question::{Question, Which},
+    question::{Question, Resource, Which},
     status::Status,
 };
 use crate::live::{ReadingOf, Readings};
@@ -26,25 +27,38 @@ pub(crate) fn list(
     for of in &readings.objects {
         match value(question, of) {
             Ok(quantity) => items.push(item(question, version, of, quantity, readings.taken)),
+            Err(why) if is_a_hole(question, of) => return Err(no_value(question, of, &why)),
             Err(why) => unknown = unknown.or(Some((of, why))),
         }
     }
     match unknown {
-        Some((of, why)) if items.is_empty() => Err(Status::not_found(format!(
-            "{} of {} {}/{} is unknown: {why}",
-            question.metric.name(),
-            question.resource.kind(),
-            of.namespace,
-            of.name
-        ))),
+        Some((of, why)) if items.is_empty() => Err(no_value(question, of, &why)),
         None if items.is_empty() && matches!(question.which, Which::One(_)) => {
             Err(Status::not_found("there is no such object"))
         }
-        // No object matches, or some are known: those that are not are left out.
+        // No object matches, or some are known: others may be left out.
         _ => Ok(json!({
             "kind": "MetricValueList", "apiVersion": version.group_version(), "metadata": {}, "items": items,
         })),
     }
+}
+
+/// Whether an object must not be left out of its list: an HPA takes a Pod without a value for one that is at its target,
+/// so that the others could take a busy workload down. A Pod that nobody is to measure tells nothing ever.
+fn is_a_hole(question: &Question, of: &ReadingOf) -> bool {
+    let silent = |unknown: &Unknown| matches!(unknown, Unknown::NotRouted | Unknown::NotSelected);
+    question.resource == Resource::Pods
+        && of.reading.as_ref().is_err_and(|unknown| !silent(unknown))
+}
+
+fn no_value(question: &Question, of: &ReadingOf, why: &str) -> Status {
+    Status::not_found(format!(
+        "{} of {} {}/{} is unknown: {why}",
+        question.metric.name(),
+        question.resource.kind(),
+        of.namespace,
+        of.name
+    ))
 }
 
 fn value(question: &Question, of: &ReadingOf) -> Result<Quantity, String> {
@@ -95,12 +109,12 @@ fn timestamp(taken: UnixNanos) -> Time {
 
 #[cfg(test)]
 mod tests {
-    use gaugeway_aggregate::{Sample, Unknown, Window};
+    use gaugeway_aggregate::{Sample, Window};
     use gaugeway_index::WhenIdle;
     use gaugeway_wire::Policy;
 
     use super::{
-        super::{Metric, Resource, status::StatusReason},
+        super::{Metric, status::StatusReason},
         *,
     };
 
@@ -185,5 +199,32 @@ mod tests {
         assert_eq!(none.unwrap_err().reason, StatusReason::NotFound);
         let empty = list(&all, Version::V1beta2, &readings(vec![])).unwrap();
         assert_eq!(empty["items"], json!([]));
+    }
+
+    #[test]
+    fn of_pods_one_that_should_be_known_holds_the_list() {
+        let pods = Question {
+            resource: Resource::Pods,
+            ..question(Which::All(Default::default()), Metric::Concurrency)
+        };
+        let with = |unknown| {
+            let missing = ReadingOf {
+                reading: Err(unknown),
+                ..of("busy", false)
+            };
+            list(
+                &pods,
+                Version::V1beta2,
+                &readings(vec![of("idle", true), missing]),
+            )
+        };
+        for unknown in [Unknown::NotRouted, Unknown::NotSelected] {
+            assert_eq!(with(unknown).unwrap()["items"].as_array().unwrap().len(), 1);
+        }
+        for unknown in [Unknown::NoGateway, Unknown::Full] {
+            let status = with(unknown).unwrap_err();
+            assert_eq!(status.reason, StatusReason::NotFound);
+            assert!(status.message.contains("Pod shop/busy"), "{status:?}");
+        }
     }
 }

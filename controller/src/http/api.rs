@@ -39,7 +39,7 @@ use crate::{
 
 const SERVED: &str = "this port serves GET /api/v1/services, /api/v1/services/NAMESPACE/NAME, /api/v1/gateways, \
     /api/v1/workloads?namespace=NAMESPACE, /api/v1/workloads/NAMESPACE/KIND/NAME, \
-    /api/v1/explain/KIND/NAMESPACE/NAME, /api/v1/explain/address/IP:PORT and /api/v1/openapi.json";
+    /api/v1/explain/KIND/NAMESPACE/NAME, /api/v1/explain/address/IP:PORT and /api/v1/openapi.json; the apis port serves /apis/custom.metrics.k8s.io, too";
 
 /// Longest wait for the leader's answer, and its longest answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -117,8 +117,8 @@ impl Objects {
         self.index().observed_workload(namespace, kind, name)
     }
 
-    /// Kinds and names of what made the Pods of a namespace.
-    pub(crate) fn observed_workloads(&self, namespace: &str) -> Vec<(String, String)> {
+    /// Every workload of a namespace that has Pods or had some lately.
+    pub(crate) fn observed_workloads(&self, namespace: &str) -> Vec<ObservedWorkload> {
         self.index().observed_workloads(namespace)
     }
 

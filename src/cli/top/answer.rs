@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::app::Key;
+
 /// How far back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Window {
@@ -28,6 +30,12 @@ pub(super) struct Service {
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) signals: Signals,
+}
+
+impl Service {
+    pub(super) fn key(&self) -> Key {
+        (self.namespace.clone(), self.name.clone())
+    }
 }
 
 /// `/api/v1/services/NAMESPACE/NAME`.

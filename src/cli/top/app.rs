@@ -121,10 +121,6 @@ pub(super) fn sorted(mut services: Vec<Service>, sort: Sort) -> Vec<Service> {
     services
 }
 
-fn key(of: &Service) -> Key {
-    (of.namespace.clone(), of.name.clone())
-}
-
 impl App {
     pub(super) fn new(window: Window, sort: Sort) -> Self {
         Self {
@@ -177,10 +173,15 @@ impl App {
             self.detail = told.detail;
         }
         self.services = sorted(told.list.services, self.sort);
-        let here: HashSet<Key> = self.services.iter().take(TRENDS).map(key).collect();
+        let here: HashSet<Key> = self
+            .services
+            .iter()
+            .take(TRENDS)
+            .map(Service::key)
+            .collect();
         self.trends.retain(|of, _| here.contains(of));
         for service in self.services.iter().take(TRENDS) {
-            let trend = self.trends.entry(key(service)).or_default();
+            let trend = self.trends.entry(service.key()).or_default();
             if trend.len() == POINTS {
                 trend.pop_front();
             }
@@ -252,7 +253,7 @@ impl App {
         let at = at
             .saturating_add_signed(by)
             .min(shown.len().saturating_sub(1));
-        self.selected = shown.get(at).map(|service| key(service));
+        self.selected = shown.get(at).map(|service| service.key());
     }
 
     /// Those that pass the filter, in their order.
@@ -264,24 +265,24 @@ impl App {
     /// Place of the selected one among those shown: where it moved to, or the first if it has gone.
     pub(super) fn selected_at(&self) -> Option<usize> {
         let shown = self.shown();
-        let is = |s: &&Service| self.selected.as_ref().is_some_and(|of| *of == key(s));
+        let is = |s: &&Service| self.selected.as_ref().is_some_and(|of| *of == s.key());
         let found = shown.iter().position(is);
         found.or((!shown.is_empty()).then_some(0))
     }
 
     fn selected(&self) -> Option<Key> {
         let at = self.selected_at()?;
-        self.shown().get(at).map(|service| key(service))
+        self.shown().get(at).map(|service| service.key())
     }
 
     pub(super) fn trend(&self, of: &Service) -> Option<&VecDeque<Option<f64>>> {
-        self.trends.get(&key(of))
+        self.trends.get(&of.key())
     }
 
     /// What is known of the open Service.
     pub(super) fn detail_of(&self, of: &Service) -> Option<&Detail> {
         let detail = self.detail.as_ref()?;
-        let open = self.open.as_ref() == Some(&key(of));
+        let open = self.open.as_ref() == Some(&of.key());
         let of_it = detail.namespace == of.namespace && detail.name == of.name;
         (open && of_it).then_some(detail)
     }

@@ -53,18 +53,19 @@ impl Feed {
     }
 
     async fn ask(&self, question: Question) -> Result<Told> {
-        let list = read(&self.list(question.window).await?)?;
+        let list: List = read(&self.list(question.window).await?)?;
         let detail = match &question.open {
-            // It may have gone since.
-            Some((namespace, name)) => {
+            // One that has gone has no detail.
+            Some(open) if list.services.iter().any(|of| of.key() == *open) => {
+                let (namespace, name) = open;
                 let window = question.window.as_str();
                 let path = format!("/api/v1/services/{namespace}/{name}?window={window}");
-                api::get(&self.url, &path).await.ok()
+                Some(read(&api::get(&self.url, &path).await?)?)
             }
-            None => None,
+            _ => None,
         };
         Ok(Told {
-            detail: detail.map(|bytes| read(&bytes)).transpose()?,
+            detail,
             question,
             list,
             at: Instant::now(),

@@ -2,14 +2,17 @@
 //!
 //! Looking for Pods costs what their namespace has.
 
+use std::collections::BTreeMap;
+
 use gaugeway_wire::GatewayName;
 use hashbrown::HashMap;
 
 use super::{Index, name_ref};
 use crate::{
+    backend::Workload,
     name::{NameRef, ObjectName},
     policy::WhenIdle,
-    text::{LabelSet, Text},
+    text::LabelSet,
 };
 
 /// The gateways that see an object.
@@ -44,6 +47,10 @@ pub struct ObservedPod {
 /// What made Pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedWorkload {
+    /// Its kind, such as `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
     /// By whom, over all Services that list a Pod of it.
     pub seen: Seen,
     /// Its Pods, in the order of their names; those that were deleted within the longest window too.
@@ -148,45 +155,51 @@ impl Index {
         kind: &str,
         name: &str,
     ) -> Option<ObservedWorkload> {
-        let is = |kind_of: &Text, name_of: &Text| **kind_of == *kind && **name_of == *name;
+        let mut found = self.workloads(namespace, |of| *of.kind == *kind && *of.name == *name);
+        found.pop()
+    }
+
+    /// Every workload of a namespace that has Pods or had some lately, in the order of kinds and names.
+    #[must_use]
+    pub fn observed_workloads(&self, namespace: &str) -> Vec<ObservedWorkload> {
+        self.workloads(namespace, |_| true)
+    }
+
+    fn workloads(
+        &self,
+        namespace: &str,
+        wanted: impl Fn(&Workload) -> bool,
+    ) -> Vec<ObservedWorkload> {
         let pods = &self.tables.pods;
         let mut services = SeenServices::of(self);
-        let mut seen = Seen::default();
-        let mut names = Vec::new();
+        let mut found = BTreeMap::<_, (Seen, Vec<String>)>::new();
         for name in pods.names_in(namespace) {
-            let Some(pod) = self.pod(namespace, name) else {
-                continue;
-            };
-            if pods.workload(pod).is_some_and(|of| is(&of.kind, &of.name)) {
+            let pod = self.pod(namespace, name);
+            let of = pod.and_then(|pod| Some((pod, pods.workload(pod)?)));
+            if let Some((pod, of)) = of.filter(|(_, of)| wanted(of)) {
+                let (seen, names) = found.entry((of.kind, of.name)).or_default();
                 seen.join(&services.of_pod(pod));
                 names.push(name.to_string());
             }
         }
-        let gone = pods.gone_from(namespace);
-        let gone = gone.filter(|(_, of)| is(&of.kind, &of.name));
-        names.extend(gone.map(|(name, _)| name.to_string()));
-        names.sort_unstable();
-        names.dedup();
-        (!names.is_empty()).then(|| ObservedWorkload {
-            seen,
-            pods: names,
-            complete: pods.remembers_all(),
-        })
-    }
-
-    /// Kinds and names of what made the Pods of a namespace, in their order.
-    #[must_use]
-    pub fn observed_workloads(&self, namespace: &str) -> Vec<(String, String)> {
-        let pods = &self.tables.pods;
-        let existing = pods
-            .names_in(namespace)
-            .filter_map(|name| pods.workload(self.pod(namespace, name)?));
-        let mut found: Vec<_> = existing
-            .map(|of| (of.kind.to_string(), of.name.to_string()))
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found
+        for (name, of) in pods.gone_from(namespace).filter(|(_, of)| wanted(of)) {
+            let of = (of.kind.clone(), of.name.clone());
+            let (_, names) = found.entry(of).or_default();
+            names.push(name.to_string());
+        }
+        let complete = pods.remembers_all();
+        let found = found.into_iter().map(|((kind, name), (seen, mut pods))| {
+            pods.sort_unstable();
+            pods.dedup();
+            ObservedWorkload {
+                kind: kind.to_string(),
+                name: name.to_string(),
+                seen,
+                pods,
+                complete,
+            }
+        });
+        found.collect()
     }
 
     /// Whether `kong_upstream_latency_ms` is shown for a gateway's Service; `None` where no policy says. Never while Kong's
