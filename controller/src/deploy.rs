@@ -5,6 +5,8 @@
 //! away while a policy went, finishes what is left over. Invariants:
 //! - Only the leader acts, and looks before each act whether it still is.
 //! - What does not carry our labels is never written or deleted; a name that is taken is said.
+//! - What is taken away was looked for at the API server itself; all else goes by watches, and is written only if nobody
+//!   else wrote meanwhile.
 //! - A gateway whose facts are not known, or could not be asked for, keeps what it has.
 //! - A plugin is there before a route names it, and goes after none does.
 //! - A policy whose deployment would outlive it has a finalizer before anything is written for it, and loses it only
@@ -25,8 +27,14 @@ use gaugeway_wire::GatewayName;
 use tokio::sync::watch;
 use tracing::warn;
 
-pub(crate) use self::{cluster::Cluster, served::Replicas};
-use self::{there::There, write::Undone};
+pub(crate) use self::{
+    cluster::{Cluster, Watched},
+    served::Replicas,
+};
+use self::{
+    there::There,
+    write::{Plans, Undone},
+};
 use crate::{
     auth::Verifier,
     config::Deploying,
@@ -91,24 +99,43 @@ impl Operator {
     }
 
     async fn round(&self, judged: &Judged) -> Result<Told, Failure> {
-        let there = self.there().await?;
-        let mut facts = self.facts(judged, &there).await?;
+        let there = self.there(&self.cluster).await?;
+        let facts = self.facts(judged, &there).await?;
         let plans = self.plans(judged, &there, &facts).await?;
         let mut undone = Undone::default();
         self.guard(judged, &plans, &mut undone).await;
         for (gateway, plan) in &plans {
             self.apply(gateway, plan, &there, &mut undone).await;
         }
-        if self.name(judged, &plans, &there, &facts, &mut undone).await {
-            facts.routes = self.cluster.routes(self.deploying.kong).await?;
+        self.name(judged, &plans, &there, &facts, &mut undone).await;
+        if self.has_to_take(judged, &plans, &there, &undone) {
+            self.take_away(judged, &plans, &mut undone).await?;
         }
-        self.prune(&plans, &there, &facts, &mut undone).await;
-        self.release(judged, &plans, &there, &undone).await;
         let told = plans.into_iter().map(|(gateway, plan)| {
             let said = said(&gateway, plan, &there, &undone);
             (gateway, said)
         });
         Ok(told.collect())
+    }
+
+    /// What goes is decided by what the API server says now: a watch may be late to tell of a route that names a plugin,
+    /// or of an object that keeps a finalizer.
+    async fn take_away(
+        &self,
+        judged: &Judged,
+        plans: &Plans,
+        undone: &mut Undone,
+    ) -> Result<(), Failure> {
+        let now = self.cluster.unwatched();
+        let there = self.there(&now).await?;
+        let routes = if there.has(ManifestKind::KongPlugin) {
+            now.routes(self.deploying.kong).await?
+        } else {
+            Vec::new()
+        };
+        self.prune(plans, &there, &routes, undone).await;
+        self.release(judged, plans, &there, undone).await;
+        Ok(())
     }
 
     /// What this controller writes.

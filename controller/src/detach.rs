@@ -81,6 +81,7 @@ pub async fn detach_all(
         client,
         namespaces: cluster.namespaces.clone(),
         own_namespace,
+        watched: None,
     };
     let policies = policies(&places).await?;
     for policy in &policies {

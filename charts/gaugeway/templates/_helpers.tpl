@@ -130,17 +130,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, create, patch, delete]
 - apiGroups: [gateway.envoyproxy.io]
   resources: [envoyextensionpolicies, envoypatchpolicies]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [extensions.istio.io]
   resources: [wasmplugins]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [gaugeway.dev]
   resources: [latencypolicies]
   verbs: [patch]
 {{- if .Values.deploy.kong }}
 - apiGroups: [configuration.konghq.com]
   resources: [kongplugins]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [grpcroutes]
   verbs: [patch]
@@ -157,14 +157,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "gaugeway.deployOwnRules" -}}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [referencegrants]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [list]
+  verbs: [list, watch]
 {{- end }}
 
 {{- define "gaugeway.deployClusterRules" -}}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gatewayclasses]
-  verbs: [list]
+  verbs: [list, watch]
 {{- end }}

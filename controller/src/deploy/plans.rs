@@ -17,7 +17,7 @@ use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
 
 use super::{
-    Operator,
+    Cluster, Operator,
     policies::{Attached, attached, held},
     there::There,
 };
@@ -90,10 +90,10 @@ fn by_id(gateways: &[Arc<DynamicObject>]) -> BTreeMap<(String, String), Value> {
 
 impl Operator {
     /// All that carries our labels.
-    pub(super) async fn there(&self) -> Result<There, Failure> {
+    pub(super) async fn there(&self, cluster: &Cluster) -> Result<There, Failure> {
         let mut there = There::default();
         for kind in self.kinds() {
-            match self.cluster.ours(kind).await {
+            match cluster.ours(kind).await {
                 Ok(objects) => objects.into_iter().for_each(|o| there.take(kind, o)),
                 // One right that is missing is no reason to leave the other gateways alone.
                 Err(failure) if failure.is_forbidden() => {

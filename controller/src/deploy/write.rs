@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gaugeway_operator::{
     PolicyId,
+    crd::LatencyPolicy,
     deploy::{
-        Change, Manifest, ManifestKind, Naming, Plan, Reason, changes, is_ours, names_plugin,
-        object_name,
+        Change, Manifest, ManifestKind, Naming, Plan, Reason, RouteFacts, changes, is_ours,
+        names_plugin, object_name,
     },
 };
 use gaugeway_wire::GatewayName;
+use serde_json::Value;
 use tracing::info;
 
 use super::{
     Operator,
     plans::Facts,
     policies::{gateways, has_finalizer, held},
-    there::{There, gateway_of, is_applied},
+    there::{Key, There, gateway_of, is_applied},
 };
 use crate::{policies::Judged, source::kubernetes::Failure};
 
@@ -171,7 +173,7 @@ impl Operator {
         Ok(false)
     }
 
-    /// Brings routes' annotations to what is wanted. True if one was written.
+    /// Brings routes' annotations to what is wanted.
     pub(super) async fn name(
         &self,
         judged: &Judged,
@@ -179,28 +181,29 @@ impl Operator {
         there: &There,
         facts: &Facts,
         undone: &mut Undone,
-    ) -> bool {
+    ) {
         if !self.deploying.kong {
-            return false;
+            return;
         }
         let (naming, of) = self.naming(judged, plans, there, undone);
         let mut changes = changes(&facts.routes, &naming);
         // Whoever stays is attached first: it costs nothing that others wait for their turn to go.
         changes.sort_by_key(|change| !change.attach);
-        let mut wrote = false;
         for change in changes {
             if !self.gate.is_open() {
-                return wrote;
+                return;
             }
             let gateway = of.get(&change.plugin).map_or("", String::as_str);
             let route = facts.routes.iter().find(|r| r.id == change.route);
-            let done = self.cluster.rename(&change, route, TRIES).await;
-            wrote = true;
-            if undone.note(gateway, &format!("{}: its annotation", change.route), done) {
-                self.renamed(gateway, &change);
+            match self.cluster.rename(&change, route, TRIES).await {
+                Ok(true) => self.renamed(gateway, &change),
+                Ok(false) => {}
+                Err(failure) => {
+                    let what = format!("{}: its annotation", change.route);
+                    undone.note(gateway, &what, Err(failure));
+                }
             }
         }
-        wrote
     }
 
     fn renamed(&self, gateway: &str, change: &Change) {
@@ -251,23 +254,15 @@ impl Operator {
         &self,
         plans: &Plans,
         there: &There,
-        facts: &Facts,
+        routes: &[RouteFacts],
         undone: &mut Undone,
     ) {
-        let wanted: BTreeSet<_> = plans
-            .values()
-            .flat_map(|plan| &plan.objects)
-            .map(|m| (m.kind, m.namespace.as_str(), m.name.as_str()))
-            .collect();
-        for ((kind, namespace, name), object) in there.objects.iter().rev() {
-            let gateway = gateway_of(object);
-            let held = plans
-                .iter()
-                .any(|(g, plan)| plan.hold && g.as_str() == gateway);
-            if held || wanted.contains(&(*kind, namespace, name)) || !self.gate.is_open() {
-                continue;
+        for ((kind, namespace, name), object) in unwanted(plans, there) {
+            if !self.gate.is_open() {
+                return;
             }
-            let named = facts.routes.iter().any(|route| {
+            let gateway = gateway_of(object);
+            let named = routes.iter().any(|route| {
                 let names = route.plugins.as_deref();
                 route.id.namespace == *namespace && names.is_some_and(|v| names_plugin(v, name))
             });
@@ -292,26 +287,67 @@ impl Operator {
         there: &There,
         undone: &Undone,
     ) {
-        for object in held(judged) {
-            let id = PolicyId::of(object);
-            let is_going = object.metadata.deletion_timestamp.is_some();
-            let needed = gateways(object).iter().any(|gateway| {
-                let plan = plans.iter().find(|(g, _)| g.as_str() == gateway);
-                let holds = |p: &Plan| p.hold || (!is_going && p.outlives(&id));
-                !undone.is_clean(gateway) || plan.is_some_and(|(_, p)| holds(p))
-            });
+        for object in free(judged, plans, undone) {
             // What could not be listed may still be there.
-            if !needed && there.unread.is_empty() && self.gate.is_open() {
+            if there.unread.is_empty() && self.gate.is_open() {
                 // Failing, it is tried again in the next round.
                 let _ = self.cluster.finalizer(object, false, TRIES).await;
             }
         }
     }
 
+    /// Whether there is something to take away, as far as is known.
+    pub(super) fn has_to_take(
+        &self,
+        judged: &Judged,
+        plans: &Plans,
+        there: &There,
+        undone: &Undone,
+    ) -> bool {
+        unwanted(plans, there).next().is_some() || free(judged, plans, undone).next().is_some()
+    }
+
     fn wrote(&self, kind: &str, write: &str) {
         let writes = &self.telemetry.deploy.writes;
         writes.with_label_values(&[kind, write]).inc();
     }
+}
+
+/// What is there and in no plan, in the order in which it may go: what names another object goes before it.
+fn unwanted<'a>(plans: &'a Plans, there: &'a There) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+    let wanted: BTreeSet<_> = plans
+        .values()
+        .flat_map(|plan| &plan.objects)
+        .map(|m| (m.kind, m.namespace.as_str(), m.name.as_str()))
+        .collect();
+    let is_held = |gateway: &str| {
+        let mut plans = plans.iter();
+        plans.any(|(g, plan)| plan.hold && g.as_str() == gateway)
+    };
+    there
+        .objects
+        .iter()
+        .rev()
+        .filter(move |((kind, namespace, name), object)| {
+            !is_held(gateway_of(object)) && !wanted.contains(&(*kind, &**namespace, &**name))
+        })
+}
+
+/// Policies that nothing is there for that their finalizer is to see gone.
+fn free<'a>(
+    judged: &'a Judged,
+    plans: &'a Plans,
+    undone: &'a Undone,
+) -> impl Iterator<Item = &'a LatencyPolicy> {
+    held(judged).filter(move |object| {
+        let id = PolicyId::of(object);
+        let is_going = object.metadata.deletion_timestamp.is_some();
+        !gateways(object).iter().any(|gateway| {
+            let plan = plans.iter().find(|(g, _)| g.as_str() == gateway);
+            let holds = |p: &Plan| p.hold || (!is_going && p.outlives(&id));
+            !undone.is_clean(gateway) || plan.is_some_and(|(_, p)| holds(p))
+        })
+    })
 }
 
 fn described(manifest: &Manifest) -> String {

@@ -17,6 +17,7 @@ mod failure;
 mod keep;
 mod kinds;
 mod lean;
+mod lists;
 mod pump;
 
 use std::{sync::Arc, time::Duration};
@@ -29,6 +30,8 @@ pub(crate) use self::{
     client::connect,
     failure::{Failure, Retry},
     keep::{Kept, Store},
+    kinds::Served,
+    lists::{Keep, Lists, Which},
 };
 
 use self::{
@@ -36,8 +39,9 @@ use self::{
     keep::ToStore,
     kinds::{
         EndpointSlices, GrpcRoutes, HttpRoutes, Ingresses, Pods, ReferenceGrants, ReplicaSets,
-        Served, Services, Watched,
+        Services, Watched,
     },
+    lists::Watching,
     pump::{Asked, Pump},
 };
 use crate::{
@@ -212,10 +216,21 @@ impl Starting<'_> {
             served,
             watch: self.state.watch(served.kind, namespace.clone()),
             namespace,
+            labels: None,
             pace: self.cluster.pace,
             metrics: self.telemetry.source.clone(),
         };
         self.pumps.push(Box::pin(pump.run(deliver)));
+    }
+
+    /// Who works with what it says of the cluster.
+    fn asked(&self, own_namespace: String, watched: deploy::Watched) -> deploy::Cluster {
+        deploy::Cluster {
+            client: self.client.clone(),
+            namespaces: self.cluster.namespaces.clone(),
+            own_namespace,
+            watched: Some(watched),
+        }
     }
 
     fn go(self, recorders: Recorders) -> KubernetesSource {
@@ -223,13 +238,22 @@ impl Starting<'_> {
         let (tell, told) = watch::channel(Arc::default());
         let mut pumps = JoinSet::new();
         let (proved, proofs) = watch::channel(Arc::default());
+        let watching = Watching {
+            client: self.client.clone(),
+            pace: self.cluster.pace,
+            state: self.state.clone(),
+            metrics: self.telemetry.source.clone(),
+        };
+        let watched = deploy::Watched {
+            objects: Lists::new(watching.clone()),
+            routes: Lists::new(watching),
+        };
         if self.cluster.kong_extensions {
             let prover = Prover {
-                cluster: deploy::Cluster {
-                    client: self.client.clone(),
-                    namespaces: self.cluster.namespaces.clone(),
-                    own_namespace: self.cluster.own_namespace.clone().unwrap_or_default(),
-                },
+                cluster: self.asked(
+                    self.cluster.own_namespace.clone().unwrap_or_default(),
+                    watched.clone(),
+                ),
                 store: self.store.clone(),
                 gate: recorders.seat.gate(),
                 judged: judged.clone(),
@@ -240,11 +264,7 @@ impl Starting<'_> {
         }
         if let Some(deploying) = &self.cluster.deploying {
             let operator = Operator {
-                cluster: deploy::Cluster {
-                    client: self.client.clone(),
-                    namespaces: self.cluster.namespaces.clone(),
-                    own_namespace: deploying.home.namespace.clone(),
-                },
+                cluster: self.asked(deploying.home.namespace.clone(), watched),
                 store: self.store.clone(),
                 replicas: Replicas::new(&deploying.home.wasm.name),
                 deploying: (**deploying).clone(),

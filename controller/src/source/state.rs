@@ -91,6 +91,15 @@ impl SourceState {
         }
     }
 
+    /// One that does not count for whether the source has been read.
+    pub(crate) fn watch_aside(&self, kind: &'static str, namespace: Option<String>) -> WatchHandle {
+        let handle = self.watch(kind, namespace);
+        if let Some(watch) = self.watches().get_mut(handle.at) {
+            watch.complete = true;
+        }
+        handle
+    }
+
     /// Why the source has not been read completely; names every watch that is behind.
     #[must_use]
     pub fn missing(&self) -> String {
@@ -137,6 +146,12 @@ impl Inner {
 }
 
 impl WatchHandle {
+    pub(crate) fn is_watching(&self) -> bool {
+        let watches = self.source.watches();
+        let watch = watches.get(self.at);
+        watch.is_some_and(|watch| watch.state == WatchState::Watching)
+    }
+
     /// True when this completed the last of all watches.
     pub(crate) fn set(&self, state: WatchState) -> bool {
         let mut watches = self.source.watches();

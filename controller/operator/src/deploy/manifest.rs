@@ -86,14 +86,21 @@ impl ManifestKind {
         }
     }
 
-    /// The version that is written.
+    /// The only version that is written and read.
+    #[must_use]
+    pub const fn versions(self) -> &'static [&'static str; 1] {
+        match self {
+            Self::ReferenceGrant => &["v1beta1"],
+            Self::HttpRoute | Self::KongPlugin => &["v1"],
+            Self::EnvoyPatchPolicy | Self::EnvoyExtensionPolicy | Self::WasmPlugin => &["v1alpha1"],
+        }
+    }
+
+    /// Likewise.
     #[must_use]
     pub const fn version(self) -> &'static str {
-        match self {
-            Self::ReferenceGrant => "v1beta1",
-            Self::HttpRoute | Self::KongPlugin => "v1",
-            Self::EnvoyPatchPolicy | Self::EnvoyExtensionPolicy | Self::WasmPlugin => "v1alpha1",
-        }
+        let [version] = *self.versions();
+        version
     }
 }
 

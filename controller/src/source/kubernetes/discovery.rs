@@ -21,7 +21,7 @@ pub(super) async fn find(
         };
         match listed {
             Ok(list) if list.resources.iter().any(|r| r.name == served.plural) => {
-                return Ok(Some(resource(served, version)));
+                return Ok(Some(served.resource_in(version)));
             }
             Ok(_) => {}
             // By the code: a group that is not served is answered without a Status, in plain text.
@@ -30,18 +30,4 @@ pub(super) async fn find(
         }
     }
     Ok(None)
-}
-
-fn resource(served: &Served, version: &str) -> ApiResource {
-    ApiResource {
-        group: served.group.to_owned(),
-        version: version.to_owned(),
-        api_version: if served.group.is_empty() {
-            version.to_owned()
-        } else {
-            format!("{}/{version}", served.group)
-        },
-        kind: served.kind.to_owned(),
-        plural: served.plural.to_owned(),
-    }
 }

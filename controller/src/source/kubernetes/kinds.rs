@@ -17,13 +17,34 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use super::lean;
 
 /// A kind as an API server serves it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Served {
-    pub(super) group: &'static str,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Served {
+    pub(crate) group: &'static str,
     /// The versions that we read, the best first. Their shapes do not differ in what we read.
-    pub(super) versions: &'static [&'static str],
-    pub(super) kind: &'static str,
-    pub(super) plural: &'static str,
+    pub(crate) versions: &'static [&'static str],
+    pub(crate) kind: &'static str,
+    pub(crate) plural: &'static str,
+}
+
+impl Served {
+    /// In the best version.
+    pub(crate) fn resource(&self) -> ApiResource {
+        self.resource_in(self.versions.first().copied().unwrap_or_default())
+    }
+
+    pub(super) fn resource_in(&self, version: &str) -> ApiResource {
+        ApiResource {
+            group: self.group.to_owned(),
+            version: version.to_owned(),
+            api_version: if self.group.is_empty() {
+                version.to_owned()
+            } else {
+                format!("{}/{version}", self.group)
+            },
+            kind: self.kind.to_owned(),
+            plural: self.plural.to_owned(),
+        }
+    }
 }
 
 /// A kind of objects for the index.

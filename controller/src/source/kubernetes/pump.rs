@@ -61,6 +61,8 @@ pub(super) struct Pump {
     pub(super) served: Served,
     /// All if `None`.
     pub(super) namespace: Option<String>,
+    /// A selector; all if `None`.
+    pub(super) labels: Option<String>,
     pub(super) pace: Pace,
     pub(super) watch: WatchHandle,
     pub(super) metrics: SourceMetrics,
@@ -114,7 +116,11 @@ impl Pump {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
             None => Api::all_with(self.client.clone(), resource),
         };
-        let mut events = pin!(watcher(api, watcher::Config::default()));
+        let asked = watcher::Config {
+            label_selector: self.labels.clone(),
+            ..watcher::Config::default()
+        };
+        let mut events = pin!(watcher(api, asked));
         let mut following = Following::default();
         let mut retry = Retry::new(self.pace);
         loop {
