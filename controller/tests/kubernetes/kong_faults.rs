@@ -138,10 +138,12 @@ async fn a_kind_that_may_not_be_listed_changes_nothing_there() {
         ask(&cluster).await;
         let stage = start(&cluster).await;
         until_named(&cluster, true).await;
-        let refuse = Fault::on("kongplugins", Effect::Status(403)).verbs(&[Verb::List]);
+        let refuse = Fault::on("kongplugins", Effect::Status(403));
+        let refuse = refuse.verbs(&[Verb::List, Verb::Watch]);
         cluster
             .double()
             .fault(refuse.only(|r| r.namespace.is_empty()));
+        cluster.double().drop_watches();
         until_reason(&cluster, "ApplyFailed").await;
         let status = cluster.get("LatencyPolicy", "p").await.unwrap()["status"].to_string();
         assert!(

@@ -36,3 +36,4 @@ mod replicas;
 mod rights;
 mod scope;
 mod serving;
+mod watched;
