@@ -184,7 +184,11 @@ mod tests {
         let missing = state.missing();
         assert!(missing.contains("HTTPRoute in shop: 403"), "{missing}");
         assert!(!missing.contains("Service"), "{missing}");
+        let aside = state.watch_aside("KongPlugin", None);
+        assert!(!aside.set(WatchState::Failing("403".to_owned())));
+        assert!(!state.missing().contains("KongPlugin"), "it may be behind");
         assert!(routes.set(WatchState::Absent), "the last");
+        assert!(!aside.set(WatchState::Watching));
         assert!(!routes.set(WatchState::Watching), "once only");
         let text = String::from_utf8(telemetry.encode(Format::Text).unwrap()).unwrap();
         let line = "gaugeway_source_watches{kind=\"Service\",state=\"watching\"} 1\n";

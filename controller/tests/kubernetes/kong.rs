@@ -2,7 +2,10 @@
 
 use anyhow::ensure;
 use gaugeway_apiserver::{Effect, Fault, Logged, Verb};
-use gaugeway_controller::{config, detach::{Left, detach_all}};
+use gaugeway_controller::{
+    config,
+    detach::{Left, detach_all},
+};
 use gaugeway_rig::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
