@@ -20,6 +20,8 @@ pub struct Config {
     pub source: Source,
     /// Where filters call: `POST /v1/mapping`, `POST /v1/report`.
     pub filters_listen: SocketAddr,
+    /// Filters call by TLS, with this certificate, which all replicas share; `None` for plain HTTP.
+    pub filters_tls: Option<CertificateFiles>,
     /// Where gateways and their control planes fetch the filter's module.
     pub wasm_listen: SocketAddr,
     /// Where Prometheus scrapes and probes ask.

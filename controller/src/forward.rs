@@ -1,22 +1,30 @@
 //! Calls that a replica which stands by passes on to the leader.
 //!
 //! Invariants: so many at once, so many bytes at once, so long at most; a call that was forwarded is never forwarded
-//! again; whoever called was already asked for its token.
+//! again; whoever called was already asked for its token. Where the filters port speaks TLS, nothing is passed on to who
+//! does not show the certificate that this replica has itself.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::Result;
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, uri::PathAndQuery,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{auth::Verifier, lease::Peer, telemetry::Telemetry};
+use crate::{
+    auth::Verifier,
+    lease::Peer,
+    telemetry::Telemetry,
+    tls::{self, InForce},
+};
 
 /// On a call that another replica passed on. A gateway that says it itself only keeps its call from being passed on.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-gaugeway-forwarded");
@@ -42,7 +50,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Passes calls on. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Of the port that the leader is called at.
+    scheme: &'static str,
     room: Arc<Semaphore>,
     verifier: Verifier,
     telemetry: Arc<Telemetry>,
@@ -74,20 +84,40 @@ pub(crate) enum NotForwarded {
 }
 
 impl Forward {
-    pub(crate) fn new(verifier: Verifier, telemetry: Arc<Telemetry>) -> Self {
+    /// `certificate` is that of the filters port, where it has one.
+    ///
+    /// # Errors
+    /// When the library has no protocol version to offer.
+    pub(crate) fn try_new(
+        verifier: Verifier,
+        certificate: Option<InForce>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
+        connector.enforce_http(false);
+        let scheme = if certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls::towards_replicas(certificate)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self {
+        Ok(Self {
             client,
+            scheme,
             room: Arc::new(Semaphore::new(BYTES)),
             verifier,
             telemetry,
-        }
+        })
     }
 
     /// The leader's answer, whatever it says.
@@ -134,7 +164,7 @@ impl Forward {
     fn request(&self, address: SocketAddr, call: Call<'_>) -> Option<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(call.method)
-            .uri(format!("http://{address}{}", call.path))
+            .uri(format!("{}://{address}{}", self.scheme, call.path))
             .body(Full::new(call.body))
             .ok()?;
         let headers = request.headers_mut();

@@ -35,6 +35,8 @@ pub struct Filter {
     pub token: Option<Token>,
     /// The controller's filters port.
     pub controller: HostPort,
+    /// File, as Envoy reads it, of the authorities that sign that port's certificate; `None` where it speaks plain HTTP.
+    pub controller_ca: Option<PathBuf>,
     /// Where Envoy gets the module.
     pub code: Code,
     /// Policy in force until the controller's first answer, as JSON; `None` = the filter's own defaults.

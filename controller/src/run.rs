@@ -94,6 +94,17 @@ impl Controller {
             Some(apis) => Some(listen(Port::Apis, apis.listen, &config, &telemetry).await?),
             None => None,
         };
+        let certificate = match &config.filters_tls {
+            Some(files) => {
+                let port = Port::Filters.as_str();
+                Some(tls::follow(port, files, config.key_poll, Arc::clone(&telemetry)).await?)
+            }
+            None => None,
+        };
+        let filters = match &certificate {
+            Some(certificate) => filters.over(Tls::try_new(certificate.clone())?),
+            None => filters,
+        };
         let ports = Ports {
             filters: filters.address()?,
             wasm: wasm.address()?,
@@ -120,7 +131,7 @@ impl Controller {
         };
         let source = start_source(&config.source, feed, recorders, &telemetry).await?;
         let modules = Modules::new(config.filter_modules);
-        let forward = Forward::new(verifier.clone(), Arc::clone(&telemetry));
+        let forward = Forward::try_new(verifier.clone(), certificate, Arc::clone(&telemetry))?;
         let readers = Readers::default();
         let calls = Filters::new(
             mapping.clone(),
@@ -340,6 +351,9 @@ fn log_start(config: &Config, ports: &Ports, modules: &Modules) {
         warn!(
             "no tokens are asked for: whoever reaches the filters port can report for any gateway"
         );
+    }
+    if config.filters_tls.is_none() && !config.filters_listen.ip().is_loopback() {
+        info!("filters call in plain text: --filters-tls-cert encrypts their tokens and reports");
     }
     if config.state_dir.is_none() {
         warn!("no --state-dir: totals are in memory only and begin at zero after a restart");

@@ -45,6 +45,7 @@ fn filter(code: Code, controller: &str) -> Filter {
         token: Some(keys.token(&gateway)),
         gateway,
         controller: controller.parse().unwrap(),
+        controller_ca: None,
         code,
         policy: Some(serde_json::json!({ "schema": 4, "route": true })),
     }
@@ -123,6 +124,43 @@ fn a_bootstrap_with_a_remote_module_loads() {
         sha256: "ab".repeat(32),
     };
     assert_valid("remote", &bootstrap(&full(code)));
+}
+
+#[test]
+fn a_bootstrap_towards_a_port_that_speaks_tls_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca \"quoted\".crt");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertificateParams::default()
+        .self_signed(&key)
+        .unwrap();
+    std::fs::write(&ca, authority.pem()).unwrap();
+    for (controller, expected) in [
+        (
+            "gaugeway.monitoring.svc:7080",
+            r#"sni: "gaugeway.monitoring.svc""#,
+        ),
+        (
+            "10.0.0.1:7080",
+            r#"{ san_type: IP_ADDRESS, matcher: { exact: "10.0.0.1" } }"#,
+        ),
+    ] {
+        let mut secure = full(Code::Remote {
+            from: "127.0.0.1:7081".parse().unwrap(),
+            sha256: "ab".repeat(32),
+        });
+        secure.filter = Filter {
+            controller_ca: Some(ca.clone()),
+            ..filter(Code::File("unused".into()), controller)
+        };
+        secure.filter.code = Code::Remote {
+            from: "127.0.0.1:7081".parse().unwrap(),
+            sha256: "ab".repeat(32),
+        };
+        let text = bootstrap(&secure);
+        assert!(text.contains(expected), "{text}");
+        assert_valid("tls", &text);
+    }
 }
 
 #[test]

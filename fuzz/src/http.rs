@@ -54,6 +54,7 @@ fn config(dir: &std::path::Path) -> Config {
     Config {
         source: Source::Manifests(dir.to_owned()),
         filters_listen: any,
+        filters_tls: None,
         wasm_listen: any,
         metrics_listen: any,
         api_listen: any,

@@ -11,8 +11,8 @@ use clap::Args;
 use gaugeway_controller::{
     Config, Controller, Ports,
     config::{
-        Cluster, Deploying, HttpLimits, ObjectLabels, Pace, RecordingPolicy, SecretKey,
-        SeriesLimits, Services, Shown, Source, Tokens,
+        CertificateFiles, Cluster, Deploying, HttpLimits, ObjectLabels, Pace, RecordingPolicy,
+        SecretKey, SeriesLimits, Services, Shown, Source, Tokens,
     },
 };
 
@@ -177,6 +177,23 @@ struct PortFlags {
         value_name = "ADDR:PORT"
     )]
     filters_listen: SocketAddr,
+    /// Certificate of that port, in PEM, with what signed it: filters then call by TLS only. Replicas share one. Read again
+    /// when it changes.
+    #[arg(
+        long,
+        env = "GAUGEWAY_FILTERS_TLS_CERT",
+        value_name = "FILE",
+        requires = "filters_tls_key"
+    )]
+    filters_tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(
+        long,
+        env = "GAUGEWAY_FILTERS_TLS_KEY",
+        value_name = "FILE",
+        requires = "filters_tls_cert"
+    )]
+    filters_tls_key: Option<PathBuf>,
     /// Where gateways fetch the filter's module. Public: it needs no token.
     #[arg(
         long,
@@ -264,11 +281,15 @@ impl ControllerArgs {
         self.log.start()?;
         let json = self.json;
         let config = self.config()?;
+        let filters = match config.filters_tls {
+            Some(_) => "https",
+            None => "http",
+        };
         runtime()?.block_on(async {
             // Before the ports are announced: whoever reads them may stop us at once.
             let stop = stop_signal()?;
             let controller = Controller::start(config).await?;
-            announce(controller.ports(), json)?;
+            announce(controller.ports(), filters, json)?;
             controller.serve(stop).await?;
             Ok(ExitCode::SUCCESS)
         })
@@ -287,6 +308,11 @@ impl ControllerArgs {
             final_scrape,
             source: self.source.source(self.cluster, deploying),
             filters_listen: self.ports.filters_listen,
+            filters_tls: self
+                .ports
+                .filters_tls_cert
+                .zip(self.ports.filters_tls_key)
+                .map(|(certificate, key)| CertificateFiles { certificate, key }),
             wasm_listen: self.ports.wasm_listen,
             metrics_listen: self.ports.metrics_listen,
             api_listen: self.ports.api_listen,
@@ -380,7 +406,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
 }
 
 /// Says on standard output where the ports are: for programs that chose port 0, and for people.
-fn announce(ports: Ports, json: bool) -> Result<()> {
+fn announce(ports: Ports, filters: &str, json: bool) -> Result<()> {
     let text = if json {
         serde_json::to_string(&ports)? + "\n"
     } else {
@@ -388,7 +414,7 @@ fn announce(ports: Ports, json: bool) -> Result<()> {
             .apis
             .map(|apis| format!("apis     https://{apis}/api/v1/services\n"));
         format!(
-            "filters  http://{}\nwasm     http://{}\nmetrics  http://{}/metrics\napi      http://{}/api/v1/services\n{}",
+            "filters  {filters}://{}\nwasm     http://{}\nmetrics  http://{}/metrics\napi      http://{}/api/v1/services\n{}",
             ports.filters,
             ports.wasm,
             ports.metrics,

@@ -53,6 +53,10 @@ struct EnvoyArgs {
     /// The controller's filters port, as Envoy reaches it.
     #[arg(long, value_name = "HOST:PORT")]
     controller: HostPort,
+    /// The controller's filters port speaks TLS (--filters-tls-cert); FILE, which Envoy can read, has the authorities that
+    /// sign its certificate, in PEM. The certificate must be for the host in --controller.
+    #[arg(long, value_name = "FILE")]
+    controller_ca: Option<PathBuf>,
     #[command(flatten)]
     code: CodeFlags,
     #[command(flatten)]
@@ -124,6 +128,7 @@ impl EnvoyArgs {
             token: self.token.token(&self.gateway)?,
             gateway: self.gateway,
             controller: self.controller,
+            controller_ca: self.controller_ca,
             code: self.code.code(),
             policy: None,
         };

@@ -21,7 +21,7 @@ const RENDERS: [(&str, &str); 4] = [
     ),
     (
         "one-in-a-namespace",
-        "replicas: 1\nnamespaces: [shop]\npersistence: {enabled: true}\nnetworkPolicy: {enabled: false}\n",
+        "replicas: 1\nfiltersTLS: {existingSecret: filters-tls}\nnamespaces: [shop]\npersistence: {enabled: true}\nnetworkPolicy: {enabled: false}\n",
     ),
 ];
 

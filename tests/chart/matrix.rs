@@ -14,9 +14,10 @@ use crate::{
 };
 
 /// Settings that exclude each other, the defaults (empty) among them. A feature that makes objects of its own gets a line.
-const CHOICES: [&[&str]; 6] = [
+const CHOICES: [&[&str]; 7] = [
     &["", "replicas: 1\ntokenKey: {existingSecret: mine}"],
     &["", "namespaces: [shop, data]"],
+    &["", "filtersTLS: {existingSecret: filters-tls}"],
     &[
         "",
         "persistence: {enabled: true, size: 5Gi, storageClass: fast}",

@@ -27,5 +27,6 @@ mod prometheus;
 mod rare;
 mod soak;
 mod steady;
+mod tls;
 mod top;
 mod trap;

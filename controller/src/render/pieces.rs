@@ -1,5 +1,7 @@
 //! The pieces that put the filter into any Envoy configuration.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -86,6 +88,9 @@ pub fn controller_cluster(filter: &Filter) -> String {
         "The filter reports to it and asks it what addresses belong to.",
         &filter.controller,
     );
+    if let Some(ca) = &filter.controller_ca {
+        out.push_str(&tls(ca, &filter.controller));
+    }
     if let Code::Remote { from, .. } = &filter.code {
         out.push_str(&cluster(
             WASM_CLUSTER,
@@ -125,6 +130,30 @@ fn cluster(name: &str, purpose: &str, address: &HostPort) -> String {
 "#,
         quote(address.host()),
         address.port()
+    )
+}
+
+/// More of a cluster: its endpoints prove that they are `address`.
+fn tls(ca: &Path, address: &HostPort) -> String {
+    let host = quote(address.host());
+    let (kind, sni) = if address.is_ip() {
+        ("IP_ADDRESS", String::new())
+    } else {
+        ("DNS", format!("      sni: {host}\n"))
+    };
+    format!(
+        r#"  transport_socket:
+    name: envoy.transport_sockets.tls
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+{sni}      common_tls_context:
+        validation_context:
+          # Who signs the certificate of the controller's filters port.
+          trusted_ca: {{ filename: {} }}
+          match_typed_subject_alt_names:
+          - {{ san_type: {kind}, matcher: {{ exact: {host} }} }}
+"#,
+        quote(ca.display())
     )
 }
 

@@ -302,6 +302,7 @@ fn config(manifests: PathBuf, key: PathBuf) -> Config {
     Config {
         source: Source::Manifests(manifests),
         filters_listen: any,
+        filters_tls: None,
         wasm_listen: any,
         metrics_listen: any,
         api_listen: any,

@@ -1,25 +1,27 @@
 //! Two replicas of which one leads by a Lease.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use gaugeway_apiserver::{Effect, Fault, Verb};
 use gaugeway_controller::{
     Config,
     auth::{Keys, new_key},
-    config::{Election, SecretKey, Timing, Tokens},
+    config::{CertificateFiles, Election, SecretKey, Timing, Tokens},
 };
 use gaugeway_rig::{
-    Client,
+    Client, SecureClient,
     client::{Answer, Request},
     wait::{PATIENCE, until},
 };
 use gaugeway_wire::{GatewayName, VmId};
 use k8s_openapi::api::core::v1::Secret;
+use tempfile::TempDir;
 
 use crate::{
     cluster::{Cluster, story, story_with_faults},
     objects::{route, service, slice},
+    pki::{Authority, Pair},
     stage::Stage,
 };
 
@@ -186,6 +188,61 @@ async fn a_key_is_followed_when_its_watch_was_dropped_and_refused_for_a_while() 
         .await
         .unwrap();
         a.stop().await;
+    })
+    .await;
+}
+
+/// Replicas share one certificate: it is by this that they know each other.
+#[tokio::test]
+async fn by_tls_calls_are_passed_on_to_who_has_the_same_certificate() {
+    story(async |cluster| {
+        shop(&cluster).await;
+        let authority = Authority::new("filters-ca");
+        let name = "gaugeway-filters.gaugeway.svc";
+        let dirs = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        let write = |dir: &TempDir, pair: &Pair| {
+            fs::write(dir.path().join("tls.crt"), &pair.certificate).unwrap();
+            fs::write(dir.path().join("tls.key"), &pair.key).unwrap();
+        };
+        let [ours, other] = [(), ()].map(|()| authority.server(name));
+        write(&dirs[0], &ours);
+        write(&dirs[1], &other);
+        let start = async |identity, dir: &TempDir| {
+            let replica = launch(&cluster, identity, |config| {
+                config.key_poll = Duration::from_millis(10);
+                config.filters_tls = Some(CertificateFiles {
+                    certificate: dir.path().join("tls.crt"),
+                    key: dir.path().join("tls.key"),
+                });
+            })
+            .await;
+            replica.ready().await;
+            replica
+        };
+        let leader = start("a", &dirs[0]).await;
+        until_metric(&leader, "gaugeway_leader", 1.0).await;
+        let standby = start("b", &dirs[1]).await;
+        let (to, roots) = (standby.ports().filters, authority.pem());
+        let client = SecureClient::try_new(to, name, &roots, None).unwrap();
+        let gateway = format!("{}/edge", cluster.namespace);
+        let call = || {
+            let empty = Request::post("/v1/report", Vec::new());
+            client.send(empty.header("x-gaugeway-gateway", &gateway))
+        };
+        let until_status = async |expected: u16| {
+            until("a status", PATIENCE, || async {
+                let status = call().await?.status;
+                ensure!(status == expected, "{status}");
+                Ok(())
+            })
+            .await
+            .unwrap();
+        };
+        until_status(503).await;
+        write(&dirs[1], &ours);
+        until_status(200).await;
+        standby.stop().await;
+        leader.stop().await;
     })
     .await;
 }

@@ -285,6 +285,7 @@ fn config(source: Source) -> Config {
     Config {
         source,
         filters_listen: any,
+        filters_tls: None,
         wasm_listen: any,
         metrics_listen: any,
         api_listen: any,

@@ -18,8 +18,13 @@ pub(super) struct DeployFlags {
     #[arg(long, env = "GAUGEWAY_DEPLOY", requires_all = ["kubernetes", "own_namespace"])]
     deploy: bool,
     /// Into Kong as well, where a policy has `deploy.enabled: true`: writes KongPlugins, and their names into an annotation of
-    /// routes and Ingresses.
-    #[arg(long, env = "GAUGEWAY_DEPLOY_KONG", requires = "deploy")]
+    /// routes and Ingresses. Kong's filter calls in plain HTTP.
+    #[arg(
+        long,
+        env = "GAUGEWAY_DEPLOY_KONG",
+        requires = "deploy",
+        conflicts_with = "filters_tls_cert"
+    )]
     deploy_kong: bool,
     /// Service of the filters port, 7080.
     #[arg(

@@ -205,6 +205,7 @@ fn example() -> Value {
         gateway,
         token: Some(token),
         controller,
+        controller_ca: None,
         code: Code::File("gaugeway.wasm".into()),
         policy: Some(json!({"schema": 3, "report_interval_ms": 5000, "route": false})),
     })

@@ -23,7 +23,7 @@ use crate::{
 mod config;
 mod resources;
 
-pub use config::{Backend, Cluster, FilterInstance, GatewayConfig, Route};
+pub use config::{Backend, Cluster, FilterInstance, GatewayConfig, Route, Trust};
 
 /// A running gateway.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ pub use client::Client;
 pub use controller::{Controller, ControllerOptions};
 pub use envoy::{Envoy, EnvoyOptions};
 pub use exposition::Exposition;
-pub use gateway::{Backend, Cluster, FilterInstance, Gateway, GatewayConfig, Route};
+pub use gateway::{Backend, Cluster, FilterInstance, Gateway, GatewayConfig, Route, Trust};
 pub use load::{Load, LoadReport};
 pub use oracle::{AccessLine, AccessLog};
 pub use port::ReservedPort;

@@ -21,6 +21,17 @@ pub struct GatewayConfig {
     pub listeners: Vec<Value>,
     /// The controller's filters port; makes the cluster [`FilterInstance::CONTROLLER`].
     pub controller: Option<SocketAddr>,
+    /// That port speaks TLS: whom to trust.
+    pub controller_trust: Option<Trust>,
+}
+
+/// Whom a cluster by TLS trusts.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// File with the authorities, in PEM.
+    pub authorities: PathBuf,
+    /// Name that its certificate must be for.
+    pub name: String,
 }
 
 /// One upstream cluster.
@@ -38,6 +49,8 @@ pub struct Cluster {
     pub max_pending: Option<u32>,
     /// Endpoints in Envoy's own words, beside the others: Unix sockets, internal listeners.
     pub odd_endpoints: Vec<Value>,
+    /// TLS to the endpoints.
+    pub trust: Option<Trust>,
 }
 
 /// One route.
@@ -122,6 +135,7 @@ impl Cluster {
             max_connections: None,
             max_pending: None,
             odd_endpoints: Vec::new(),
+            trust: None,
         }
     }
 
@@ -201,9 +215,10 @@ impl Route {
 impl GatewayConfig {
     /// All clusters, the controller's among them.
     pub(super) fn clusters(&self) -> impl Iterator<Item = Cluster> {
-        let controller = self
-            .controller
-            .map(|address| Cluster::new(FilterInstance::CONTROLLER, [address]));
+        let controller = self.controller.map(|address| Cluster {
+            trust: self.controller_trust.clone(),
+            ..Cluster::new(FilterInstance::CONTROLLER, [address])
+        });
         self.clusters.iter().cloned().chain(controller)
     }
 

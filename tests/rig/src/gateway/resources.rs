@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::config::{Backend, Cluster, FilterInstance, GatewayConfig, Route};
+use super::config::{Backend, Cluster, FilterInstance, GatewayConfig, Route, Trust};
 use crate::oracle::access_log_format;
 
 const TYPE: &str = "type.googleapis.com/envoy";
@@ -68,6 +68,19 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
                 "@type": format!("{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions"),
                 "explicit_http_config": { "http2_protocol_options": {} },
             }
+        });
+    }
+    if let Some(Trust { authorities, name }) = &cluster.trust {
+        value["transport_socket"] = json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": format!("{TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext"),
+                "sni": name,
+                "common_tls_context": { "validation_context": {
+                    "trusted_ca": { "filename": authorities },
+                    "match_typed_subject_alt_names": [{ "san_type": "DNS", "matcher": { "exact": name } }],
+                } },
+            },
         });
     }
     value

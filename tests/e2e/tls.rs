@@ -1,0 +1,158 @@
+//! A filters port that speaks TLS.
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::{Result, ensure};
+use gaugeway_rig::{
+    Client, Cluster, EnvoyOptions, Gateway, GatewayConfig, Load, Route, SecureClient, Trust,
+    Upstream,
+    client::Request,
+    wait::{PATIENCE, until},
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tempfile::TempDir;
+
+use crate::{
+    counts::{Counts, whole},
+    manifests::{Manifests, cluster_name},
+    stage::Stage,
+};
+
+const SERVICE: &str = "backend";
+const HOST: &str = "gaugeway.monitoring.svc";
+const TOTAL: u64 = 600;
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(name: &str) -> Result<Authority> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+/// Writes the port's certificate anew.
+fn certify(dir: &Path, by: &Authority) -> Result<()> {
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new([HOST.to_owned()])?.signed_by(&key, by)?;
+    fs::write(dir.join("tls.key"), key.serialize_pem())?;
+    fs::write(dir.join("tls.crt"), certificate.pem())?;
+    Ok(())
+}
+
+struct Play {
+    stage: Stage,
+    upstream: Upstream,
+    files: TempDir,
+}
+
+impl Play {
+    async fn start(by: &Authority) -> Result<Option<Self>> {
+        let upstream = Upstream::instant().await?;
+        let files = tempfile::tempdir()?;
+        certify(files.path(), by)?;
+        let file = |name| files.path().join(name).display().to_string();
+        let (certificate, key) = (file("tls.crt"), file("tls.key"));
+        let flags = [
+            "--filters-tls-cert",
+            &certificate,
+            "--filters-tls-key",
+            &key,
+        ];
+        let pods = [("backend-1", upstream.address())];
+        let stage = Stage::start_with(&flags, |m: &Manifests| m.service(SERVICE, &pods)).await?;
+        Ok(stage.map(|stage| Self {
+            stage,
+            upstream,
+            files,
+        }))
+    }
+
+    /// An Envoy that trusts these.
+    async fn gateway(&self, authorities: &str) -> Result<Gateway> {
+        let file = self.files.path().join("ca.crt");
+        fs::write(&file, authorities)?;
+        let config = GatewayConfig {
+            clusters: vec![Cluster::new(
+                &cluster_name(SERVICE),
+                [self.upstream.address()],
+            )],
+            routes: vec![Route::to("/", &cluster_name(SERVICE))],
+            controller_trust: Some(Trust {
+                authorities: file,
+                name: HOST.to_owned(),
+            }),
+            ..GatewayConfig::default()
+        };
+        Gateway::start(&self.stage.with_filter(config), &EnvoyOptions::default()).await
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_changes_under_load_loses_nothing() -> Result<()> {
+    let (first, second) = (authority("first")?, authority("second")?);
+    let Some(mut play) = Play::start(&first).await? else {
+        return Ok(());
+    };
+    let gateway = play.gateway(&(first.pem() + &second.pem())).await?;
+    let load = Load {
+        client: Client::unpooled(gateway.address()),
+        total: TOTAL,
+        concurrency: 8,
+        rate: Some(100.0),
+        request: Arc::new(|_| Request::get("/")),
+    }
+    .start();
+    let counted = |page: &gaugeway_rig::Exposition| {
+        let counted = Counts::of(page, SERVICE).total();
+        ensure!(counted > 0);
+        Ok(counted)
+    };
+    play.stage.controller.scraped("reports", counted).await?;
+    certify(play.files.path(), &second)?;
+    let address = play.stage.controller.ports().filters;
+    let client = SecureClient::try_new(address, HOST, &second.pem(), None)?;
+    until("the new certificate is shown", PATIENCE, || async {
+        client.connect().await.map(drop)
+    })
+    .await?;
+    // Whoever is connected stays so: now Envoy has to look at the new one.
+    play.stage.controller.kill().await?;
+    play.stage.controller.restart().await?;
+    let report = load.finish().await?;
+    ensure!(
+        report.failed == 0 && report.status(200) == TOTAL,
+        "{report:?}"
+    );
+    let page = play
+        .stage
+        .expect_all(&[(SERVICE, Counts::responses("2xx", TOTAL))])
+        .await?;
+    let read = [("port", "filters"), ("result", "ok")];
+    ensure!(whole(page.sum("gaugeway_certificate_reads_total", &read)) == 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_tls_or_without_trust_nothing_is_reported_and_traffic_flows() -> Result<()> {
+    let (ours, foreign) = (authority("ours")?, authority("foreign")?);
+    let Some(play) = Play::start(&ours).await? else {
+        return Ok(());
+    };
+    let plain = Client::unpooled(play.stage.controller.ports().filters);
+    let answer = plain.send(Request::post("/v1/report", "")).await?;
+    ensure!(answer.status == 400, "{answer:?}");
+    let gateway = play.gateway(&foreign.pem()).await?;
+    let client = Client::unpooled(gateway.address());
+    until("the filter says that its calls fail", PATIENCE, || async {
+        let answer = client.send(Request::get("/")).await?;
+        assert_eq!(answer.status, 200);
+        let log = gateway.envoy.process().log()?;
+        ensure!(log.contains("calls to the controller (cluster gaugeway-controller) fail"));
+        Ok(())
+    })
+    .await?;
+    let page = play.stage.controller.scrape().await?;
+    ensure!(Counts::read(&page, &[]).total() == 0);
+    Ok(())
+}
