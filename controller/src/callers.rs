@@ -24,6 +24,8 @@ pub(crate) use attributes::attributes;
 pub(crate) use front_proxy::FrontProxy;
 pub use reviews::Answers;
 pub(crate) use reviews::Reviews;
+#[cfg(feature = "laws")]
+pub(crate) use reviews::named as named_by;
 pub(crate) use trust::follow as follow_trust;
 
 use crate::custom_metrics::{Attributes, Status, StatusReason};

@@ -18,7 +18,11 @@ pub use metric::custom_metrics;
 pub(crate) use discovery::{GROUP, Version, groups, resources, the_group};
 #[cfg(test)]
 pub(crate) use metric::Metric;
+#[cfg(feature = "laws")]
+pub(crate) use quantity::Quantity;
 pub(crate) use question::{Question, Resource, Which};
 pub(crate) use request_info::Attributes;
+#[cfg(feature = "laws")]
+pub(crate) use selector::{Is, Selector, Term};
 pub(crate) use status::{Status, StatusReason};
 pub(crate) use values::list;

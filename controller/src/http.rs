@@ -19,6 +19,8 @@ mod server;
 mod wasm;
 
 pub(crate) use api::Api;
+#[cfg(feature = "laws")]
+pub(crate) use api::narrowed_to;
 pub use api::openapi;
 pub(crate) use custom_metrics::CustomMetrics;
 pub(crate) use filters::Filters;

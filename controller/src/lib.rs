@@ -28,6 +28,8 @@ pub mod explain;
 mod files;
 mod forward;
 mod http;
+#[cfg(feature = "laws")]
+pub mod laws;
 mod leading;
 pub mod lease;
 pub mod ledger;

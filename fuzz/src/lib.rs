@@ -18,6 +18,7 @@
 #[path = "../../wire/tests/contract/agreement.rs"]
 #[expect(dead_code, reason = "the wire's own tests use more of it")]
 mod agreement;
+mod apis;
 mod controller;
 mod filter;
 mod host;
@@ -36,7 +37,7 @@ pub struct Target {
     seeds: fn() -> Vec<Vec<u8>>,
 }
 
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 20] = [
     target("report", agreement::report, seeds::report),
     target("report_call", agreement::report_call, seeds::report_call),
     target(
@@ -77,6 +78,10 @@ pub const TARGETS: [Target; 16] = [
     target("manifests", controller::manifests, seeds::manifests),
     target("ledger", ledger::recovery, ledger::seeds),
     target("http", http::front, http::seeds),
+    target("selector", apis::selector, apis::selectors),
+    target("question", apis::question, apis::questions),
+    target("callers", apis::callers, apis::said_of_callers),
+    target("quantity", apis::quantity, apis::quantities),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]) -> bool, seeds: fn() -> Vec<Vec<u8>>) -> Target {

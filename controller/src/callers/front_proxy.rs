@@ -61,6 +61,11 @@ impl FrontProxy {
         now: UnixTime,
     ) -> Result<Option<UserInfo>, String> {
         self.verify(shown, now)?;
+        self.named(headers)
+    }
+
+    /// Whom the headers beside a good certificate name.
+    pub(crate) fn named(&self, headers: &HeaderMap) -> Result<Option<UserInfo>, String> {
         let Some(username) = first(headers, &self.user)? else {
             return Ok(None);
         };

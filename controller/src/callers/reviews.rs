@@ -85,8 +85,7 @@ impl Reviews {
                 },
                 ..TokenReview::default()
             };
-            let status = self.ask(&review, "token").await?.status.unwrap_or_default();
-            let user = status.user.filter(|_| status.authenticated == Some(true));
+            let user = named(self.ask(&review, "token").await?);
             self.count("token", if user.is_some() { "allowed" } else { "denied" });
             Ok(user.map(Arc::new))
         };
@@ -150,6 +149,12 @@ impl Reviews {
         let reviews = &self.telemetry.callers.reviews;
         reviews.with_label_values(&[review, result]).inc();
     }
+}
+
+/// Whom an answer names.
+pub(crate) fn named(answer: TokenReview) -> Option<UserInfo> {
+    let status = answer.status.unwrap_or_default();
+    status.user.filter(|_| status.authenticated == Some(true))
 }
 
 fn cache<V: Clone + Send + Sync + 'static>(answers: Answers) -> Cache<Key, V> {

@@ -84,6 +84,13 @@ impl Asked {
     }
 }
 
+/// The namespace that a list is narrowed to, all if it is empty; none for a query that is refused.
+#[cfg(feature = "laws")]
+pub(crate) fn narrowed_to(query: Option<&str>, with_namespace: bool) -> Option<String> {
+    let asked = Asked::parse(query, with_namespace).ok()?;
+    Some(asked.namespace.unwrap_or_default())
+}
+
 fn bad(pair: &str) -> Refusal {
     let shown: String = pair.chars().take(64).collect();
     let text = format!(
