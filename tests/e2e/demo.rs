@@ -1,6 +1,6 @@
 //! `gaugeway demo`: what a newcomer sees first.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use gaugeway_rig::{
@@ -81,6 +81,21 @@ async fn an_interrupt_ends_every_process_of_the_demo() -> Result<()> {
         fs::read_dir(&temporary)?.next().is_none(),
         "it left files behind"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_envoy_that_ends_at_once_is_noticed_and_its_log_shown_once() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let envoy = dir.path().join("envoy");
+    fs::write(&envoy, "#!/bin/sh\necho no such flag >&2\nexit 3\n")?;
+    fs::set_permissions(&envoy, fs::Permissions::from_mode(0o755))?;
+    let mut command = demo(dir.path(), &[]);
+    let output = command.env(ENVOY.variable, &envoy).output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success(), "{said}");
+    ensure!(said.contains("envoy ended with exit status: 3"), "{said}");
+    assert_eq!(said.matches("no such flag").count(), 1, "{said}");
     Ok(())
 }
 

@@ -27,7 +27,7 @@ pub use openapi::openapi;
 use super::{
     filters::{BETWEEN_REPLICAS, away, passed_back},
     metrics::STALE,
-    refusal::{Path, Reason, Refusal},
+    refusal::{Path, Reason, Refusal, allowing},
 };
 use crate::{
     explain::Explainer,
@@ -117,6 +117,7 @@ impl Api {
             .layer(leads)
             .route("/api/v1/openapi.json", get(description))
             .fallback(not_served)
+            .method_not_allowed_fallback(wrong_method)
             .with_state(api)
     }
 
@@ -270,6 +271,11 @@ async fn description(State(api): State<Arc<Api>>) -> Response<Body> {
 async fn not_served(State(api): State<Arc<Api>>) -> Response<Body> {
     let refusal = Refusal::new(StatusCode::NOT_FOUND, Reason::UnknownPath, SERVED);
     api.conclude::<()>(Err(refusal))
+}
+
+async fn wrong_method(State(api): State<Arc<Api>>) -> Response<Body> {
+    let refused = api.conclude::<()>(Err(Refusal::method(SERVED)));
+    allowing("GET, HEAD", refused)
 }
 
 impl From<NoAnswer> for Refusal {

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{
     api::passed_to_leader,
-    refusal::{Path, Reason, Refusal},
+    refusal::{Path, Reason, Refusal, allowing},
 };
 use crate::{
     custom_metrics::{self, GROUP, Question, Resource, Status, StatusReason, Version, Which},
@@ -202,10 +202,7 @@ async fn values(
 
 async fn wrong_method(State(api): State<Arc<CustomMetrics>>) -> Response<Body> {
     let status = Status::new(StatusReason::MethodNotAllowed, "metrics are read: GET only");
-    let mut response = api.conclude(Err(status));
-    let get = HeaderValue::from_static("GET");
-    response.headers_mut().insert(header::ALLOW, get);
-    response
+    allowing("GET", api.conclude(Err(status)))
 }
 
 impl From<NoAnswer> for Status {

@@ -22,7 +22,7 @@ use super::{
     body,
     io::Fence,
     metrics::STALE,
-    refusal::{Path, Reason, Refusal},
+    refusal::{Path, Reason, Refusal, allowing},
 };
 use crate::{
     auth::Verifier,
@@ -326,9 +326,6 @@ async fn not_served(State(filters): State<Arc<Filters>>) -> Response<Body> {
 }
 
 async fn wrong_method(State(filters): State<Arc<Filters>>) -> Response<Body> {
-    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Method, SERVED);
-    let mut response = filters.conclude(Path::Other, Err(refusal));
-    let allow = HeaderValue::from_static("POST");
-    response.headers_mut().insert(header::ALLOW, allow);
-    response
+    let refused = filters.conclude(Path::Other, Err(Refusal::method(SERVED)));
+    allowing("POST", refused)
 }

@@ -19,7 +19,7 @@ use super::{
     filters::NO_KEY,
     negotiate,
     readers::Readers,
-    refusal::{Path, Reason, Refusal},
+    refusal::{Path, Reason, Refusal, allowing},
     scrape::{Delivery, ScrapeBody},
     server::Peer,
 };
@@ -61,6 +61,7 @@ impl Metrics {
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .fallback(not_served)
+            .method_not_allowed_fallback(wrong_method)
             .with_state(Arc::new(self))
     }
 
@@ -211,4 +212,9 @@ fn escape(text: &str) -> String {
 async fn not_served(State(state): State<Arc<Metrics>>) -> Response<Body> {
     let refusal = Refusal::new(StatusCode::NOT_FOUND, Reason::UnknownPath, SERVED);
     state.refuse(Path::Other, refusal)
+}
+
+async fn wrong_method(State(state): State<Arc<Metrics>>) -> Response<Body> {
+    let refused = state.refuse(Path::Other, Refusal::method(SERVED));
+    allowing("GET, HEAD", refused)
 }

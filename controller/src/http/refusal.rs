@@ -215,6 +215,11 @@ impl Refusal {
         }
     }
 
+    /// The path takes another method than this call's; `served` says which.
+    pub(super) fn method(served: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Method, served)
+    }
+
     /// Come back later: the caller keeps what it has.
     pub(super) fn unavailable(reason: Reason, text: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, text)
@@ -240,6 +245,13 @@ impl Refusal {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
+}
+
+/// Names the methods that the path takes, as a 405 must.
+pub(super) fn allowing(methods: &'static str, mut response: Response<Body>) -> Response<Body> {
+    let methods = HeaderValue::from_static(methods);
+    response.headers_mut().insert(header::ALLOW, methods);
+    response
 }
 
 /// 400 for bytes that are no message, 422 for a message that breaks a rule: both are final for a filter.

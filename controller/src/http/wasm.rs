@@ -13,7 +13,7 @@ use axum::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::refusal::{Path, Reason, Refusal};
+use super::refusal::{Path, Reason, Refusal, allowing};
 use crate::{auth::to_hex, telemetry::Telemetry};
 
 /// One module with its name.
@@ -63,20 +63,34 @@ impl Modules {
         Router::new()
             .route("/v1/filter/{file}", get(module))
             .fallback(not_served)
+            .method_not_allowed_fallback(wrong_method)
             .with_state(Arc::new(state))
     }
 }
 
 impl Wasm {
-    fn refuse(&self, path: Path, reason: Reason) -> Response<Body> {
-        self.telemetry.reject(path, reason);
-        let text = format!("this port serves GET {}", self.modules.paths());
-        Refusal::new(StatusCode::NOT_FOUND, reason, text).into_response()
+    fn not_found(&self, path: Path, reason: Reason) -> Response<Body> {
+        let refusal = Refusal::new(StatusCode::NOT_FOUND, reason, self.served());
+        self.refuse(path, refusal)
+    }
+
+    fn refuse(&self, path: Path, refusal: Refusal) -> Response<Body> {
+        self.telemetry.reject(path, refusal.reason);
+        refusal.into_response()
+    }
+
+    fn served(&self) -> String {
+        format!("this port serves GET {}", self.modules.paths())
     }
 }
 
 async fn not_served(State(wasm): State<Arc<Wasm>>) -> Response<Body> {
-    wasm.refuse(Path::Other, Reason::UnknownPath)
+    wasm.not_found(Path::Other, Reason::UnknownPath)
+}
+
+async fn wrong_method(State(wasm): State<Arc<Wasm>>) -> Response<Body> {
+    let refusal = Refusal::method(wasm.served());
+    allowing("GET, HEAD", wasm.refuse(Path::Filter, refusal))
 }
 
 async fn module(
@@ -85,7 +99,7 @@ async fn module(
     request: HeaderMap,
 ) -> Response<Body> {
     let Some(module) = wasm.modules.find(&file) else {
-        return wasm.refuse(Path::Filter, Reason::UnknownModule);
+        return wasm.not_found(Path::Filter, Reason::UnknownModule);
     };
     wasm.telemetry.answered(Path::Filter);
     let etag = format!("\"{}\"", module.sha256);

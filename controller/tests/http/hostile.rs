@@ -229,6 +229,28 @@ async fn versions_paths_and_methods_that_are_not_served() {
     assert_unchanged(&scene).await;
 }
 
+#[tokio::test]
+async fn another_method_is_told_what_the_port_serves() {
+    let scene = scene_with_something_to_lose().await;
+    let ports = scene.ports;
+    for (port, path, served) in [
+        (ports.metrics, "/metrics", "GET /metrics"),
+        (ports.wasm, "/v1/filter/x.wasm", "this port serves GET"),
+        (ports.api, "/api/v1/services", "GET /api/v1/services"),
+    ] {
+        let delete = format!("DELETE {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let answer = exchange(port, delete.as_bytes()).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+        assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        assert!(body.contains(served), "{answer}");
+    }
+    assert_eq!(scene.rejected("other", "method").await, 1.0);
+    assert_eq!(scene.rejected("/v1/filter", "method").await, 1.0);
+    assert_eq!(scene.rejected("/api/v1", "method").await, 1.0);
+    assert_unchanged(&scene).await;
+}
+
 /// A million empty series fit the body's bound only as two bytes each; the decoder must not turn them into memory.
 #[tokio::test]
 async fn a_report_of_as_many_entries_as_fit() {

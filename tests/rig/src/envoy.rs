@@ -63,10 +63,7 @@ impl Envoy {
             command(&binary, &config, &admin_file, options),
             &dir.join("envoy.log"),
         )?;
-        let admin = match admin_address(&mut process, &admin_file).await {
-            Ok(address) => address,
-            Err(error) => bail!("{error:#}\n{}", process.log_tail()),
-        };
+        let admin = admin_address(&mut process, &admin_file).await?;
         let mut envoy = Self {
             process,
             admin,
@@ -172,16 +169,15 @@ impl Envoy {
 
     async fn ready(&mut self) -> Result<()> {
         let client = &self.client;
-        let outcome = until("envoy is ready", PATIENCE, || async {
+        let look = || async {
             let answer = client.send(Request::get("/ready")).await?;
             if answer.status == 200 {
                 Ok(())
             } else {
                 bail!("{}", answer.text())
             }
-        })
-        .await;
-        outcome.with_context(|| self.process.log_tail())
+        };
+        self.process.until("envoy is ready", PATIENCE, look).await
     }
 }
 
@@ -211,13 +207,11 @@ fn command(binary: &Path, config: &Path, admin: &PathBuf, options: &EnvoyOptions
 }
 
 async fn admin_address(process: &mut Process, file: &Path) -> Result<SocketAddr> {
-    let process = std::cell::RefCell::new(process);
-    until("envoy's admin address", PATIENCE, || async {
-        process.borrow_mut().check_alive()?;
+    let look = || async {
         let text = fs::read_to_string(file).context("no address yet")?;
         text.trim()
             .parse()
             .with_context(|| format!("address {text:?}"))
-    })
-    .await
+    };
+    process.until("envoy's admin address", PATIENCE, look).await
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
+    future::Future,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -15,6 +16,8 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
+
+use crate::wait::until;
 
 /// How much of a process's log an error shows.
 const TAIL_BYTES: u64 = 4096;
@@ -70,6 +73,24 @@ impl Process {
         match self.child.try_wait().context("ask for its status")? {
             None => Ok(()),
             Some(status) => bail!("{} ended with {status}\n{}", self.name, self.log_tail()),
+        }
+    }
+
+    /// Looks until `look` is `Ok`, as [`until`] does, but not beyond the process's end.
+    ///
+    /// # Errors
+    /// When the process ends or `deadline` passes first; with the tail of its log.
+    pub async fn until<T, F, Fut>(&mut self, what: &str, deadline: Duration, look: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        tokio::select! {
+            outcome = until(what, deadline, look) => outcome.with_context(|| self.log_tail()),
+            status = self.child.wait() => {
+                let status = status.with_context(|| format!("wait for {}", self.name))?;
+                bail!("{what}: {} ended with {status}\n{}", self.name, self.log_tail())
+            }
         }
     }
 
@@ -212,7 +233,7 @@ mod tests {
             &log,
         )
         .unwrap();
-        crate::wait::until("its log", crate::wait::PATIENCE, || {
+        until("its log", crate::wait::PATIENCE, || {
             let tail = process.log_tail();
             async move {
                 if tail.contains("up") {
@@ -238,5 +259,23 @@ mod tests {
         process.wait(crate::wait::PATIENCE).await.unwrap();
         let error = process.check_alive().unwrap_err().to_string();
         assert!(error.contains("no such thing"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_awaited_beyond_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let script = shell("echo no such flag >&2; exit 3");
+        let mut process = Process::spawn("brief", script, &log).unwrap();
+        // Longer than any test may take.
+        let patience = Duration::from_secs(86_400);
+        let never = || async { bail!("not yet") };
+        let waited = process.until::<(), _, _>("a miracle", patience, never);
+        let error = format!("{:#}", waited.await.unwrap_err());
+        assert!(
+            error.contains("a miracle: brief ended with exit status: 3"),
+            "{error}"
+        );
+        assert_eq!(error.matches("no such flag").count(), 1, "{error}");
     }
 }
