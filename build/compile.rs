@@ -56,7 +56,7 @@ pub(crate) fn compile(
 }
 
 /// Paths of this machine must not be in the module: same sources, same bytes, wherever they lie.
-fn rustflags(root: &Path) -> String {
+pub(crate) fn rustflags(root: &Path) -> String {
     let home = env::var("CARGO_HOME")
         .or_else(|_| env::var("HOME").map(|home| format!("{home}/.cargo")))
         .unwrap_or_default();

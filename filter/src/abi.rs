@@ -20,6 +20,8 @@ use std::{
 use crate::callbacks;
 
 mod kong;
+#[cfg(test)]
+mod tests;
 
 /// Numbers of the ABI that this filter uses. Source: proxy-wasm/spec, abi-versions/v0.2.1.
 mod number {

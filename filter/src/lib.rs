@@ -6,7 +6,7 @@
 //! host <- abi (C imports, each may fail) <- host (traits) <--------+
 //! ```
 //! It never pauses or changes a request, never refuses a configuration, and no answer of the host makes it trap.
-#![cfg(target_arch = "wasm32")]
+#![cfg(any(target_arch = "wasm32", test))]
 
 mod abi;
 mod callbacks;

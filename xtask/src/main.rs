@@ -20,7 +20,7 @@ mod tools;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::fuzz::Effort;
@@ -60,7 +60,7 @@ enum Command {
         all: bool,
     },
     /// Set up, then run every test of the workspace, those with a real Envoy and Prometheus included, those of
-    /// `wire` as wasm under Node, a second build of the modules, and a short run of every fuzz target.
+    /// `wire` as wasm under Node, those of the filter's host calls, a second build of the modules, and a short run of every fuzz target.
     ///
     /// `cargo xtask test -- -p gaugeway-wire` runs one crate's, `cargo xtask test -- outcome` those whose name
     /// contains "outcome".
@@ -118,7 +118,15 @@ enum Command {
     },
     /// Build the filter's modules a second time, from a copy of the sources at another place and under other flags, and
     /// compare them byte for byte. Prints their SHA-256, which `gaugeway filter --host envoy` and releases have too.
-    Reproducible,
+    Reproducible {
+        /// The whole static program as the image has it, instead of the modules alone: two builds of everything, many
+        /// minutes. Fails as well when it is too large for an image below 30 MB.
+        #[arg(long)]
+        binary: bool,
+    },
+    /// Run the filter's host calls and entry points under miri, which looks at every access to memory. Needs a nightly
+    /// toolchain with miri.
+    Miri,
     /// What CI checks before the tests: format, clippy (native and wasm), documentation links, dependencies.
     Lint,
 }
@@ -167,7 +175,9 @@ fn dispatch(command: Command) -> Result<()> {
             };
             fuzz::fuzz(target.as_deref(), list, effort)
         }
-        Command::Reproducible => reproducible::modules(),
+        Command::Reproducible { binary: true } => reproducible::binary(),
+        Command::Reproducible { binary: false } => reproducible::modules(),
+        Command::Miri => miri(),
         Command::Lint => lint::lint(),
     }
 }
@@ -199,6 +209,7 @@ fn test(args: &[OsString]) -> Result<()> {
     step.done();
     if args.is_empty() {
         test_as_wasm(&tools)?;
+        test_shim()?;
         test_on_oldest_envoy(&tools)?;
         reproducible::modules()?;
         fuzz::fuzz(None, false, Effort::Short)?;
@@ -213,6 +224,39 @@ fn test_as_wasm(tools: &Tools) -> Result<()> {
     command.args(run::locked());
     command.args(["--target", "wasm32-unknown-unknown"]);
     run::run(command.envs(tools.environment()))?;
+    step.done();
+    Ok(())
+}
+
+/// The filter's library is for wasm; its tests bring a host of their own and run natively.
+const SHIM: [&str; 3] = ["-p", "gaugeway-filter", "--lib"];
+
+fn test_shim() -> Result<()> {
+    let step = Step::start("tests of the filter's host calls");
+    run::run(cargo(["test"]).args(run::locked()).args(SHIM))?;
+    step.done();
+    Ok(())
+}
+
+fn miri() -> Result<()> {
+    let step = Step::start("the filter's host calls under miri");
+    let found = run::output(run::command("cargo").args(["+nightly", "miri", "--version"]))?;
+    if !found.is_some_and(|output| output.status.success()) {
+        bail!(
+            "miri is missing: rustup toolchain install nightly --profile minimal --component miri,rust-src"
+        );
+    }
+    // Not the cargo that started us: that one is of the stable toolchain.
+    let mut command = run::command("cargo");
+    command
+        .args(["+nightly", "miri", "test"])
+        .args(run::locked())
+        .args(SHIM)
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTC")
+        // A worker VM's state is never dropped: its memory goes as a whole.
+        .env("MIRIFLAGS", "-Zmiri-ignore-leaks");
+    run::run(&mut command)?;
     step.done();
     Ok(())
 }

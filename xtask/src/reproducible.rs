@@ -1,7 +1,7 @@
 //! Same sources, same modules: whoever builds a release's sources gets the sums that its `SHA256SUMS` has, wherever they
 //! build and whatever flags they use for other things.
 //!
-//! The program around the modules is not compared: its bytes depend on where it is built (`Dockerfile` has a fixed path).
+//! The program around the modules, as the image has it, is compared on request only: that is two builds of everything.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::run::{self, Step, cargo};
-use crate::tools::{Need, Tools};
+use crate::tools::{Need, Tools, musl};
 
 #[path = "../../build/compile.rs"]
 mod compile;
@@ -36,10 +36,7 @@ pub(crate) fn modules() -> Result<()> {
     // Where build.rs builds it: nothing to do when the program is up to date.
     let here = build(&mut cargo([]), &run::root(), &target.join("filter-wasm"))?;
     let place = target.join("reproducible");
-    remove(&place)?;
-    // Of another length, too: names of files may be padded or aligned.
-    let copy = place.join("a longer path").join("to the same sources");
-    copy_sources(&run::root(), &copy)?;
+    let copy = another_place(&place)?;
     let mut other = cargo([]);
     let there = build(
         other.envs(OTHER_FLAGS),
@@ -66,6 +63,73 @@ pub(crate) fn modules() -> Result<()> {
     remove(&place)?;
     step.done();
     Ok(())
+}
+
+/// Most bytes of the program. With what else is in the image, that stays below 30 MB.
+const MOST_BYTES: u64 = 29_500_000;
+
+/// Builds the program as `Dockerfile` does, here and from a copy of the sources, compares them, and looks at its size.
+pub(crate) fn binary() -> Result<()> {
+    Tools::set_up(&[Need::WasmTargets, Need::Musl])?;
+    let step = Step::start("the program of the image, built at two places");
+    let target = run::target_directory()?;
+    let here = build_program(&run::root(), &target.join("image"))?;
+    let size = fs::metadata(&here)
+        .with_context(|| format!("cannot read {}", here.display()))?
+        .len();
+    if size > MOST_BYTES {
+        bail!(
+            "{} has {size} bytes; the image must stay below 30 MB, so at most {MOST_BYTES} are for it",
+            here.display()
+        );
+    }
+    let place = target.join("reproducible-image");
+    let copy = another_place(&place)?;
+    let there = build_program(&copy, &place.join("another target directory"))?;
+    let read =
+        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let (one, other) = (read(&here)?, read(&there)?);
+    if let Some(at) = first_difference(&one, &other) {
+        bail!(
+            "{} differs from {} from byte {at} on: something of the place is in it",
+            there.display(),
+            here.display()
+        );
+    }
+    eprintln!("    {}  gaugeway ({size} bytes)", sum(&one));
+    remove(&place)?;
+    step.done();
+    Ok(())
+}
+
+/// The flags are those of `Dockerfile`: its sums are the same wherever it is built by the same toolchain.
+fn build_program(root: &Path, target_dir: &Path) -> Result<PathBuf> {
+    let target = musl::target();
+    let mut command = cargo(["build", "--locked", "--package", "gaugeway"]);
+    command
+        .args([
+            "--bin",
+            "gaugeway",
+            "--profile",
+            "image",
+            "--target",
+            &target,
+        ])
+        .arg("--target-dir")
+        .arg(target_dir)
+        .current_dir(root)
+        .env("CARGO_ENCODED_RUSTFLAGS", compile::rustflags(root))
+        .env_remove("CARGO_INCREMENTAL");
+    run::run(&mut command)?;
+    Ok(target_dir.join(target).join("image").join("gaugeway"))
+}
+
+/// A copy of the sources at a path of another length, too: names of files may be padded or aligned.
+fn another_place(place: &Path) -> Result<PathBuf> {
+    remove(place)?;
+    let copy = place.join("a longer path").join("to the same sources");
+    copy_sources(&run::root(), &copy)?;
+    Ok(copy)
 }
 
 fn build(cargo: &mut Command, root: &Path, target_dir: &Path) -> Result<Vec<u8>> {

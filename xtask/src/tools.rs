@@ -8,9 +8,10 @@ mod cargo_deny;
 mod envoy;
 mod helm;
 mod mdbook;
+pub(crate) mod musl;
 mod prometheus;
+mod rust_targets;
 mod schemas;
-mod wasm_targets;
 mod wasm_tests;
 mod wheel;
 
@@ -27,6 +28,8 @@ use crate::run;
 pub(crate) enum Need {
     /// Rust's standard library for wasm.
     WasmTargets,
+    /// What a static program needs.
+    Musl,
     Envoy,
     /// The oldest Envoy that the filter is tested on.
     OldestEnvoy,
@@ -72,7 +75,8 @@ impl Tools {
 
     fn add(&mut self, need: Need) -> Result<()> {
         match need {
-            Need::WasmTargets => wasm_targets::set_up(),
+            Need::WasmTargets => rust_targets::set_up("wasm targets", &rust_targets::WASM),
+            Need::Musl => musl::set_up(),
             Need::Envoy => envoy::set_up().map(|found| self.envoy = Some(found)),
             Need::OldestEnvoy => {
                 envoy::set_up_oldest().map(|found| self.oldest_envoy = Some(found))
