@@ -7,6 +7,7 @@
 )]
 
 mod files;
+mod image;
 mod layers;
 mod links;
 mod text;
