@@ -9,7 +9,7 @@ use crate::run::{self, Step, cargo};
 use crate::tools::{Need, Tools};
 
 /// Those with real processes: one program of its own, its runs take minutes and need set-up.
-const WITH_PROCESSES: [(&str, &str); 5] = [
+const WITH_PROCESSES: [(&str, &str); 6] = [
     (
         "filter",
         "CPU that the filter adds to a request in a real Envoy, beside other filters",
@@ -25,6 +25,10 @@ const WITH_PROCESSES: [(&str, &str); 5] = [
     (
         "mapping",
         "from a change of an EndpointSlice until it is in force in every worker of a real Envoy",
+    ),
+    (
+        "answers",
+        "how soon the metrics API answers an autoscaler, with 5,000 Services, while reports come",
     ),
     (
         "scale",

@@ -24,6 +24,8 @@ enum Question {
     Change { rate: u32 },
     /// Writes an object.
     Put { path: String, object: Value },
+    /// Lets a user do everything.
+    Grant { user: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +70,12 @@ impl Double {
         self.program.ask(&Question::Change { rate }).await
     }
 
+    pub(crate) async fn grant(&mut self, user: &str) -> Result<()> {
+        let user = user.to_owned();
+        let _: Changed = self.program.ask(&Question::Grant { user }).await?;
+        Ok(())
+    }
+
     pub(crate) async fn put(&mut self, path: &str, object: &Value) -> Result<()> {
         let (path, object) = (path.to_owned(), object.clone());
         let _: Changed = self.program.ask(&Question::Put { path, object }).await?;
@@ -101,6 +109,10 @@ pub(crate) async fn run(shape: Shape) -> Result<()> {
                 }
                 Some(Question::Put { path, object }) => {
                     server.put(&path, object)?;
+                    say(&Changed::default())?;
+                }
+                Some(Question::Grant { user }) => {
+                    server.grant(&user, serde_json::json!({}));
                     say(&Changed::default())?;
                 }
             },

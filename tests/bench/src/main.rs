@@ -1,6 +1,7 @@
 //! What the filter costs in a real Envoy, beside an empty filter and a plain one: `cargo xtask bench filter`,
 //! `cargo xtask bench latency` and `cargo xtask bench callbacks`. What the controller takes in a large cluster, and how
-//! soon its workers know: `cargo xtask bench scale` and `cargo xtask bench mapping`.
+//! soon its workers know and autoscalers are answered: `cargo xtask bench scale`, `cargo xtask bench mapping` and
+//! `cargo xtask bench answers`.
 //!
 //! Rounds interleave the variants in random order; what is compared stems from the same round, and of all rounds the
 //! median is given with a distribution-free interval. Noise of the machine hits all variants of a round alike, so
@@ -14,6 +15,7 @@
     reason = "a command line tool talks on its terminal"
 )]
 
+mod answers;
 mod callbacks;
 mod cluster;
 mod cost;
@@ -60,6 +62,8 @@ enum Bench {
     Mapping(mapping::Options),
     /// Time, CPU and memory of the controller in a large cluster that changes, beside kube-rs's stores.
     Scale(scale::Options),
+    /// How soon the metrics API answers, while reports come.
+    Answers(answers::Options),
     /// The API server's double, for another bench.
     #[command(hide = true, name = double::NAME)]
     Double(cluster::Shape),
@@ -99,6 +103,7 @@ async fn main() -> Result<()> {
         Bench::Callbacks(options) => callbacks::bench(&options).await,
         Bench::Mapping(options) => mapping::bench(&options).await,
         Bench::Scale(options) => scale::bench(&options).await,
+        Bench::Answers(options) => answers::bench(&options).await,
         Bench::Double(shape) => double::run(shape).await,
         Bench::Stores(options) => stores::run(&options).await,
     }

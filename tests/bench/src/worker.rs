@@ -23,6 +23,8 @@ pub(crate) struct Worker {
     token: String,
     held: MappingRequest,
     seq: u64,
+    /// End of the last report's span.
+    reported: Option<UnixNanos>,
     targets: BTreeMap<Fingerprint, Vec<u8>>,
     layout: Layout,
     random: StdRng,
@@ -36,6 +38,7 @@ impl Worker {
             token: controller::token(gateway),
             held: MappingRequest::new(VmId([number; 16])),
             seq: 0,
+            reported: None,
             targets: BTreeMap::new(),
             layout: Policy::default().layout(),
             random: StdRng::seed_from_u64(number.into()),
@@ -86,10 +89,18 @@ impl Worker {
         self.targets.values().any(has)
     }
 
+    /// Reports some requests of every target, counted since the last report or, with the first one, over an interval.
+    pub(crate) async fn go_on(&mut self, interval: Duration, to: UnixNanos) -> Result<()> {
+        let since = self.reported.and_then(|last| to.since(last));
+        let span = since.map_or(interval, |since| Duration::from_nanos(since.0));
+        self.report(span, to).await
+    }
+
     /// Reports some requests of every target, counted over the interval that ended at `to`.
     pub(crate) async fn report(&mut self, interval: Duration, to: UnixNanos) -> Result<()> {
         let all: Vec<_> = self.targets.iter().map(|(f, t)| (*f, t.clone())).collect();
         let from = UnixNanos(to.0 - u64::try_from(interval.as_nanos())?);
+        self.reported = Some(to);
         let mut left = all.as_slice();
         while !left.is_empty() {
             let (report, taken) = self.chunk(left, from, to)?;

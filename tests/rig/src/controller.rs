@@ -51,6 +51,8 @@ pub struct Ports {
     pub metrics: SocketAddr,
     /// Windows and explanations.
     pub api: SocketAddr,
+    /// The same for callers from anywhere, where it is open.
+    pub apis: Option<SocketAddr>,
 }
 
 /// A controller. Killed when dropped.

@@ -31,5 +31,5 @@ pub use oracle::{AccessLine, AccessLog};
 pub use port::ReservedPort;
 pub use prometheus::Prometheus;
 pub use relay::{Fault, Passing, Relay};
-pub use secure::SecureClient;
+pub use secure::{SecureClient, SecureSession};
 pub use upstream::{Act, Latency, Script, Upstream};

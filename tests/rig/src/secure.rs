@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -13,7 +14,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    client::{Answer, Request, answer},
+    client::{Answer, Request, RequestBody, answer},
     wait::PATIENCE,
 };
 
@@ -23,6 +24,24 @@ pub struct SecureClient {
     address: SocketAddr,
     name: String,
     config: Arc<ClientConfig>,
+}
+
+/// A connection that stays. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SecureSession {
+    origin: String,
+    sender: SendRequest<RequestBody>,
+}
+
+impl SecureSession {
+    /// Sends and reads the answer to its end.
+    ///
+    /// # Errors
+    /// When there is no complete answer.
+    pub async fn send(&mut self, request: Request) -> Result<Answer> {
+        let sent = self.sender.send_request(request.into_http(&self.origin)?);
+        answer(timeout(PATIENCE, sent).await??).await
+    }
 }
 
 impl SecureClient {
@@ -79,6 +98,21 @@ impl SecureClient {
         timeout(PATIENCE, connector.connect(name, stream))
             .await?
             .context("handshake")
+    }
+
+    /// A connection, by HTTP/2, for many requests.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn session(&self) -> Result<SecureSession> {
+        let io = TokioIo::new(self.clone().offering(&["h2"]).connect().await?);
+        let shook = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+        let (sender, connection) = shook.await?;
+        tokio::spawn(connection);
+        Ok(SecureSession {
+            origin: format!("https://{}", self.name),
+            sender,
+        })
     }
 
     /// Sends and reads the answer to its end.

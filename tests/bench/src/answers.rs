@@ -1,0 +1,349 @@
+//! How soon the metrics API answers, while reports come: over one connection by TLS, as an API server's front proxy asks, with
+//! a user that it was asked about a moment ago.
+//!
+//! What is asked goes round: the rate of a Service, the latency of a Deployment, the concurrency of the Pods of one. Every
+//! answer must have values, so every worker VM reports each 5 s all the time. Two loads: that alone; and with two of them
+//! that report all they have again and again, as soon as the last report was acknowledged.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
+use gaugeway_rig::{
+    Controller, ControllerOptions, SecureClient, SecureSession,
+    client::Request,
+    wait::{PATIENCE, until},
+};
+use gaugeway_wire::UnixNanos;
+use indicatif::{ProgressBar, ProgressStyle};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::{
+    cluster::{Shape, TENANTS},
+    double::Double,
+    statistics::quantile,
+    worker::Worker,
+};
+
+/// Budget of the 99th percentile.
+const BUDGET: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Between two questions.
+const PACE: Duration = Duration::from_millis(10);
+/// Reported before the first question, so that the window asked for is full.
+const WINDOW: Duration = Duration::from_secs(40);
+const HOST: &str = "gaugeway-apis.gaugeway.svc";
+const PROXY: &str = "front-proxy-client";
+const USER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Services of the cluster.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    services: u32,
+    /// Endpoints of each Service, with a Pod and a series each.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    endpoints: u32,
+    /// Questions under each load.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    questions: u32,
+    /// Figures as JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// The `gaugeway` program.
+    #[arg(long, env = "GAUGEWAY_BIN")]
+    gaugeway: PathBuf,
+    /// Directory of comparison filters, which this bench does not need.
+    #[arg(long, env = "GAUGEWAY_BENCH_FILTERS", hide = true)]
+    filters: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    load: &'static str,
+    series_per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    longest_ms: f64,
+}
+
+/// Asks under each load and prints the figures.
+pub(crate) async fn bench(options: &Options) -> Result<()> {
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{msg:40} {spinner} {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.set_message("the cluster is made and read");
+    let shape = Shape {
+        services: options.services,
+        endpoints: options.endpoints,
+    };
+    let dir = tempfile::Builder::new()
+        .prefix("gaugeway-answers-")
+        .tempdir()?;
+    let mut play = Play::start(options, shape, dir.path()).await?;
+    let mut figures = Vec::new();
+    for (load, restless) in [
+        ("every worker VM each 5 s", 0),
+        ("two of them without a pause", 2),
+    ] {
+        bar.set_message(load);
+        figures.push(play.asked(options, load, restless).await?);
+    }
+    bar.finish_and_clear();
+    print(options, &figures)
+}
+
+struct Play {
+    shape: Shape,
+    workers: Vec<Worker>,
+    session: SecureSession,
+    _controller: Controller,
+    _double: Double,
+}
+
+impl Play {
+    async fn start(options: &Options, shape: Shape, dir: &Path) -> Result<Self> {
+        let mut double = Double::start(shape).await?;
+        let client = trust(&mut double, dir).await?;
+        let file = |name: &str| dir.join(name).display().to_string();
+        let controller = Controller::launch(
+            dir,
+            ControllerOptions {
+                binary: options.gaugeway.clone(),
+                manifests: PathBuf::new(),
+                kubeconfig: Some(double.kubeconfig.clone()),
+                keep_state: true,
+                arguments: vec![
+                    "--dimensions=port,pod,workload".to_owned(),
+                    format!("--max-series={}", shape.services * shape.endpoints + 1000),
+                    "--apis-listen=127.0.0.1:0".to_owned(),
+                    format!("--apis-tls-cert={}", file("tls.crt")),
+                    format!("--apis-tls-key={}", file("tls.key")),
+                ],
+            },
+        )
+        .await?;
+        controller.ready(10 * PATIENCE).await?;
+        let at = controller.ports();
+        let mut workers = Vec::new();
+        for (number, gateway) in (0..TENANTS).zip(shape.gateways()) {
+            let addresses: Vec<_> = shape.addresses(number).collect();
+            let mut worker = Worker::new(at.filters, &gateway, u8::try_from(number)?);
+            worker.subscribe(&addresses).await?;
+            workers.push(worker);
+        }
+        let session = client(at.apis.context("the apis port is closed")?)?
+            .session()
+            .await?;
+        let mut play = Self {
+            shape,
+            workers,
+            session,
+            _controller: controller,
+            _double: double,
+        };
+        // Stimulus: gateways that have told of the whole window.
+        for _ in 0..=WINDOW.as_secs() / INTERVAL.as_secs() {
+            for worker in &mut play.workers {
+                worker.go_on(INTERVAL, now()?).await?;
+            }
+            // Stimulus: the interval of a worker VM.
+            sleep(INTERVAL).await;
+        }
+        let session = play.session.clone();
+        until("values", PATIENCE, || async {
+            ask(&mut session.clone(), play.shape, 0).await.map(drop)
+        })
+        .await?;
+        Ok(play)
+    }
+
+    async fn asked(
+        &mut self,
+        options: &Options,
+        load: &'static str,
+        restless: usize,
+    ) -> Result<Figures> {
+        let (over, reported) = (AtomicBool::new(false), AtomicU64::new(0));
+        let (mut session, shape) = (self.session.clone(), self.shape);
+        let begun = Instant::now();
+        let asks = async {
+            let mut took = Vec::new();
+            let mut ticks = interval(PACE);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for number in 0..options.questions {
+                ticks.tick().await;
+                let begun = Instant::now();
+                let asked = ask(&mut session, shape, number).await;
+                took.push(begun.elapsed());
+                if let Err(error) = asked {
+                    over.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            Ok(took)
+        };
+        let count = u32::try_from(self.workers.len())?;
+        let reports = self.workers.iter_mut().enumerate().map(|(at, worker)| {
+            let (over, reported) = (&over, &reported);
+            async move {
+                let pause = if at < restless {
+                    Duration::ZERO
+                } else {
+                    INTERVAL
+                };
+                // Stimulus: evenly over the interval.
+                sleep(pause.mul_f64(at as f64 / f64::from(count))).await;
+                while !over.load(Ordering::Relaxed) {
+                    let round = Instant::now();
+                    worker.go_on(INTERVAL, now()?).await?;
+                    reported.fetch_add(worker.targets() as u64, Ordering::Relaxed);
+                    // Stimulus: the rest of the interval.
+                    sleep(pause.saturating_sub(round.elapsed())).await;
+                }
+                anyhow::Ok(())
+            }
+        });
+        let (took, _) = futures::try_join!(asks, try_join_all(reports))?;
+        let ms = |q| {
+            let time = quantile(took.clone(), q).context("no questions")?;
+            anyhow::Ok(time.as_secs_f64() * 1e3)
+        };
+        Ok(Figures {
+            load,
+            series_per_second: reported.into_inner() as f64 / begun.elapsed().as_secs_f64(),
+            p50_ms: ms(0.5)?,
+            p99_ms: ms(0.99)?,
+            longest_ms: ms(1.0)?,
+        })
+    }
+}
+
+/// One question. Its answer must have values.
+async fn ask(session: &mut SecureSession, shape: Shape, number: u32) -> Result<()> {
+    // One follows on another far away.
+    let service = number.wrapping_mul(7919) % shape.services;
+    let at = format!(
+        "/apis/custom.metrics.k8s.io/v1beta2/namespaces/tenant-{}",
+        service % TENANTS
+    );
+    let window = "metricLabelSelector=window%3D30s";
+    let path = match number % 3 {
+        0 => format!(
+            "{at}/services/service-{service}/gaugeway_upstream_requests_per_second?{window}"
+        ),
+        1 => format!(
+            "{at}/deployments.apps/service-{service}/gaugeway_upstream_latency_p95_milliseconds?{window}"
+        ),
+        _ => format!(
+            "{at}/pods/*/gaugeway_upstream_concurrency?{window}&labelSelector=app.kubernetes.io%2Fname%3Dservice-{service}"
+        ),
+    };
+    let request = Request::get(&path)
+        .header("x-remote-user", USER)
+        .header("x-remote-group", "system:authenticated");
+    let answer = session.send(request).await?;
+    ensure!(
+        answer.status == 200,
+        "{path}: {} {}",
+        answer.status,
+        answer.text()
+    );
+    let list: Value = serde_json::from_slice(&answer.body)?;
+    let values = list["items"].as_array().map_or(0, Vec::len);
+    let expected = if number % 3 == 2 {
+        shape.endpoints as usize
+    } else {
+        1
+    };
+    ensure!(values == expected, "{path}: {values} of {expected} values");
+    Ok(())
+}
+
+/// Authorities and certificates of the apis port and of the front proxy; the user may do everything. What it gives back makes
+/// a client of the port.
+async fn trust(
+    double: &mut Double,
+    dir: &Path,
+) -> Result<impl Fn(std::net::SocketAddr) -> Result<SecureClient> + use<>> {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        anyhow::Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+    };
+    let (server, proxies) = (authority("server-ca")?, authority("front-proxy-ca")?);
+    let key = KeyPair::generate()?;
+    let port = CertificateParams::new([HOST.to_owned()])?.signed_by(&key, &server)?;
+    fs::write(dir.join("tls.crt"), port.pem())?;
+    fs::write(dir.join("tls.key"), key.serialize_pem())?;
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.distinguished_name.push(DnType::CommonName, PROXY);
+    let proxy = params.signed_by(&key, &proxies)?;
+    let config = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {
+            "requestheader-client-ca-file": proxies.pem(),
+            "requestheader-allowed-names": json!([PROXY]).to_string(),
+            "requestheader-username-headers": r#"["X-Remote-User"]"#,
+            "requestheader-group-headers": r#"["X-Remote-Group"]"#,
+            "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
+        },
+    });
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    double.put(path, &config).await?;
+    double.grant(USER).await?;
+    let (roots, own) = (server.pem(), (proxy.pem(), key.serialize_pem()));
+    Ok(move |at| SecureClient::try_new(at, HOST, &roots, Some((&own.0, &own.1))))
+}
+
+fn now() -> Result<UnixNanos> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    Ok(UnixNanos(u64::try_from(since.as_nanos())?))
+}
+
+fn print(options: &Options, figures: &[Figures]) -> Result<()> {
+    if options.json {
+        println!("{}", serde_json::to_string(figures)?);
+        return Ok(());
+    }
+    println!(
+        "{} Services, {} Pods, {} questions under each load; load average {:.1}\n",
+        options.services,
+        options.services * options.endpoints,
+        options.questions,
+        crate::load_average()?
+    );
+    println!("| reports | series a second | p50, ms | p99, ms | longest, ms | budget for p99 |");
+    println!("|---|---:|---:|---:|---:|---|");
+    for of in figures {
+        let kept = of.p99_ms <= BUDGET.as_secs_f64() * 1e3;
+        println!(
+            "| {} | {:.0} | {:.2} | {:.2} | {:.2} | ≤ {} ms: {} |",
+            of.load,
+            of.series_per_second,
+            of.p50_ms,
+            of.p99_ms,
+            of.longest_ms,
+            BUDGET.as_millis(),
+            if kept { "kept" } else { "**not kept here**" }
+        );
+    }
+    Ok(())
+}
