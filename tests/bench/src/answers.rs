@@ -1,5 +1,5 @@
-//! How soon the metrics API answers, while reports come: over one connection by TLS, as an API server's front proxy asks, with
-//! a user that it was asked about a moment ago.
+//! How soon the metrics API answers, while reports come: over one connection by TLS, as an API server's front proxy asks.
+//! Nearly every question is about another object, so the API server's double is asked first whether the user may ask it.
 //!
 //! What is asked goes round: the rate of a Service, the latency of a Deployment, the concurrency of the Pods of one. Every
 //! answer must have values, so every worker VM reports each 5 s all the time. Two loads: that alone; and with two of them
