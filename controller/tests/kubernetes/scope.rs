@@ -120,10 +120,12 @@ async fn a_missing_right_stops_only_whom_it_is_about() {
         until_there(&cluster, "EnvoyExtensionPolicy").await;
         until_reason(&cluster, "NoWorkers").await;
         // And its own: what is there stays, and the reason names the right.
-        let refused = Fault::on("envoyextensionpolicies", Effect::Status(403)).verbs(&[Verb::List]);
-        cluster
-            .double()
-            .fault(refused.only(|r| r.namespace.is_empty()));
+        let refused = Fault::on("envoyextensionpolicies", Effect::Status(403));
+        let refused = refused.verbs(&[Verb::List, Verb::Watch]);
+        let double = cluster.double();
+        double.fault(refused.only(|r| r.namespace.is_empty()));
+        // A watch outlives the right to it.
+        double.drop_watches();
         until_reason(&cluster, "ApplyFailed").await;
         let status = cluster.get("LatencyPolicy", "p").await.unwrap()["status"].to_string();
         assert!(
