@@ -173,7 +173,7 @@ impl Live {
         self.read(vec![asked], window).await
     }
 
-    /// Every workload of a kind that has Pods in the namespace, or had some lately.
+    /// Every workload of a kind that has Pods in the namespace.
     pub(crate) async fn read_workloads(
         &self,
         namespace: &str,
@@ -187,7 +187,7 @@ impl Live {
         self.read(asked.collect(), window).await
     }
 
-    /// The workloads of a namespace that have Pods, or had some lately.
+    /// The workloads of a namespace that have Pods.
     pub(crate) async fn workloads(
         &self,
         namespace: &str,

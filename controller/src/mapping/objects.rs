@@ -117,7 +117,7 @@ impl Objects {
         self.index().observed_workload(namespace, kind, name)
     }
 
-    /// Every workload of a namespace that has Pods or had some lately.
+    /// Every workload of a namespace that has Pods.
     pub(crate) fn observed_workloads(&self, namespace: &str) -> Vec<ObservedWorkload> {
         self.index().observed_workloads(namespace)
     }

@@ -155,50 +155,56 @@ impl Index {
         kind: &str,
         name: &str,
     ) -> Option<ObservedWorkload> {
-        let mut found = self.workloads(namespace, |of| *of.kind == *kind && *of.name == *name);
-        found.pop()
+        let is = |of: &Workload| *of.kind == *kind && *of.name == *name;
+        self.workloads(namespace, is).pop().map(|(_, of)| of)
     }
 
-    /// Every workload of a namespace that has Pods or had some lately, in the order of kinds and names.
+    /// Every workload of a namespace that has Pods, in the order of kinds and names.
     #[must_use]
     pub fn observed_workloads(&self, namespace: &str) -> Vec<ObservedWorkload> {
-        self.workloads(namespace, |_| true)
+        let all = self.workloads(namespace, |_| true).into_iter();
+        all.filter_map(|(lives, of)| lives.then_some(of)).collect()
     }
 
+    /// Each with whether it has Pods now.
     fn workloads(
         &self,
         namespace: &str,
         wanted: impl Fn(&Workload) -> bool,
-    ) -> Vec<ObservedWorkload> {
+    ) -> Vec<(bool, ObservedWorkload)> {
         let pods = &self.tables.pods;
         let mut services = SeenServices::of(self);
-        let mut found = BTreeMap::<_, (Seen, Vec<String>)>::new();
+        let mut found = BTreeMap::<_, (bool, Seen, Vec<String>)>::new();
         for name in pods.names_in(namespace) {
             let pod = self.pod(namespace, name);
             let of = pod.and_then(|pod| Some((pod, pods.workload(pod)?)));
             if let Some((pod, of)) = of.filter(|(_, of)| wanted(of)) {
-                let (seen, names) = found.entry((of.kind, of.name)).or_default();
+                let (lives, seen, names) = found.entry((of.kind, of.name)).or_default();
+                *lives = true;
                 seen.join(&services.of_pod(pod));
                 names.push(name.to_string());
             }
         }
         for (name, of) in pods.gone_from(namespace).filter(|(_, of)| wanted(of)) {
             let of = (of.kind.clone(), of.name.clone());
-            let (_, names) = found.entry(of).or_default();
+            let (_, _, names) = found.entry(of).or_default();
             names.push(name.to_string());
         }
         let complete = pods.remembers_all();
-        let found = found.into_iter().map(|((kind, name), (seen, mut pods))| {
-            pods.sort_unstable();
-            pods.dedup();
-            ObservedWorkload {
-                kind: kind.to_string(),
-                name: name.to_string(),
-                seen,
-                pods,
-                complete,
-            }
-        });
+        let found = found
+            .into_iter()
+            .map(|((kind, name), (lives, seen, mut pods))| {
+                pods.sort_unstable();
+                pods.dedup();
+                let of = ObservedWorkload {
+                    kind: kind.to_string(),
+                    name: name.to_string(),
+                    seen,
+                    pods,
+                    complete,
+                };
+                (lives, of)
+            });
         found.collect()
     }
 

@@ -111,6 +111,16 @@ fn a_deleted_pod_is_no_live_one_and_counts_for_its_workload_until_no_window_has_
 }
 
 #[test]
+fn a_workload_whose_pods_are_gone_is_in_no_list() {
+    let mut index = shop();
+    let _ = index.delete(&id(Kind::Pod, "shop", "pay-0"), at(10));
+    assert_eq!(pods_of(&index, "StatefulSet", "pay"), ["pay-0"]);
+    let listed = index.observed_workloads("shop");
+    let names: Vec<_> = listed.iter().map(|of| &*of.name).collect();
+    assert_eq!(names, ["cart"]);
+}
+
+#[test]
 fn a_pod_made_anew_counts_for_who_makes_it_now() {
     let mut index = shop();
     let _ = index.delete(&id(Kind::Pod, "shop", "pay-0"), at(10));
