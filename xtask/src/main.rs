@@ -46,6 +46,7 @@ Environment:
   KUBERNETES_SCHEMAS  this directory of JSON schemas, likewise
   MDBOOK_BIN       this mdbook, likewise
   PROMETHEUS_BIN   this prometheus, PROMTOOL_BIN this promtool, likewise
+  GAUGEWAY_SOAK_SEED  the order of a soak's faults, as an earlier one printed it
   CI               any value but 'false': a test that lacks a tool fails, instead of being skipped
 
 Tools are fetched once (PyPI, Debian, crates.io) into .tools/, which git ignores: delete it to start anew.";
