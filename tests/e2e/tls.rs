@@ -1,15 +1,14 @@
 //! A filters port that speaks TLS.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, sync::Arc};
 
 use anyhow::{Result, ensure};
 use gaugeway_rig::{
-    Client, Cluster, EnvoyOptions, Gateway, GatewayConfig, Load, Route, SecureClient, Trust,
-    Upstream,
+    Authority, Client, Cluster, EnvoyOptions, Gateway, GatewayConfig, Load, Route, SecureClient,
+    Trust, Upstream,
     client::Request,
     wait::{PATIENCE, until},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use crate::{
@@ -22,24 +21,6 @@ const SERVICE: &str = "backend";
 const HOST: &str = "gaugeway.monitoring.svc";
 const TOTAL: u64 = 600;
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Result<Authority> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
-}
-
-/// Writes the port's certificate anew.
-fn certify(dir: &Path, by: &Authority) -> Result<()> {
-    let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new([HOST.to_owned()])?.signed_by(&key, by)?;
-    fs::write(dir.join("tls.key"), key.serialize_pem())?;
-    fs::write(dir.join("tls.crt"), certificate.pem())?;
-    Ok(())
-}
-
 struct Play {
     stage: Stage,
     upstream: Upstream,
@@ -50,7 +31,7 @@ impl Play {
     async fn start(by: &Authority) -> Result<Option<Self>> {
         let upstream = Upstream::instant().await?;
         let files = tempfile::tempdir()?;
-        certify(files.path(), by)?;
+        by.server(&[HOST])?.write(files.path())?;
         let file = |name| files.path().join(name).display().to_string();
         let (certificate, key) = (file("tls.crt"), file("tls.key"));
         let flags = [
@@ -90,7 +71,7 @@ impl Play {
 
 #[tokio::test]
 async fn a_certificate_that_changes_under_load_loses_nothing() -> Result<()> {
-    let (first, second) = (authority("first")?, authority("second")?);
+    let (first, second) = (Authority::new("first")?, Authority::new("second")?);
     let Some(mut play) = Play::start(&first).await? else {
         return Ok(());
     };
@@ -109,7 +90,7 @@ async fn a_certificate_that_changes_under_load_loses_nothing() -> Result<()> {
         Ok(counted)
     };
     play.stage.controller.scraped("reports", counted).await?;
-    certify(play.files.path(), &second)?;
+    second.server(&[HOST])?.write(play.files.path())?;
     let address = play.stage.controller.ports().filters;
     let client = SecureClient::try_new(address, HOST, &second.pem(), None)?;
     until("the new certificate is shown", PATIENCE, || async {
@@ -135,7 +116,7 @@ async fn a_certificate_that_changes_under_load_loses_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn without_tls_or_without_trust_nothing_is_reported_and_traffic_flows() -> Result<()> {
-    let (ours, foreign) = (authority("ours")?, authority("foreign")?);
+    let (ours, foreign) = (Authority::new("ours")?, Authority::new("foreign")?);
     let Some(play) = Play::start(&ours).await? else {
         return Ok(());
     };

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use gaugeway_apiserver::{Effect, Fault, Verb};
 use gaugeway_controller::config::{Answers, Apis, Certificate, CertificateFiles};
 use gaugeway_rig::{
-    Client, SecureClient,
+    Authority, Client, Pair, SecureClient,
     client::{Answer, Request},
     wait::{PATIENCE, until},
 };
@@ -16,7 +16,6 @@ use tempfile::TempDir;
 use crate::{
     cluster::{Cluster, story_with_faults},
     objects::service,
-    pki::{Authority, Pair},
     stage::Stage,
 };
 
@@ -40,12 +39,12 @@ impl Door {
     ) -> Self {
         cluster.apply(&service("cart")).await;
         let (server, proxy) = (
-            Authority::new("server-ca"),
-            Authority::new("front-proxy-ca"),
+            Authority::new("server-ca").unwrap(),
+            Authority::new("front-proxy-ca").unwrap(),
         );
         trust(cluster, &[&proxy]).await;
         let files = tempfile::tempdir().unwrap();
-        write(&files, &server.server(HOST));
+        server.server(&[HOST]).unwrap().write(files.path()).unwrap();
         let apis = Apis {
             listen: ([127, 0, 0, 1], 0).into(),
             certificate: Certificate::Files(CertificateFiles {
@@ -95,11 +94,6 @@ impl Door {
     }
 }
 
-fn write(files: &TempDir, pair: &Pair) {
-    fs::write(files.path().join("tls.crt"), &pair.certificate).unwrap();
-    fs::write(files.path().join("tls.key"), &pair.key).unwrap();
-}
-
 /// What a kube-apiserver writes of its front proxy.
 async fn trust(cluster: &Cluster, authorities: &[&Authority]) {
     let pems: String = authorities
@@ -143,14 +137,17 @@ async fn the_front_proxy_is_believed_and_nobody_else_who_names_a_user() {
     story_with_faults(async |cluster| {
         let door = Door::open(&cluster, |_| {}).await;
         cluster.double().grant("jane", everything());
-        let proxy = door.proxy.client(PROXY);
+        let proxy = door.proxy.client(PROXY).unwrap();
         for path in [DISCOVERY, SERVICES, "/apis"] {
             let answer = door.proxied(Some(&proxy), "jane", path).await;
             assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         }
-        let stranger = Authority::new("front-proxy-ca").client(PROXY);
-        let misnamed = door.proxy.client("kube-apiserver-kubelet-client");
-        let expired = door.proxy.expired_client(PROXY);
+        let stranger = Authority::new("front-proxy-ca")
+            .unwrap()
+            .client(PROXY)
+            .unwrap();
+        let misnamed = door.proxy.client("kube-apiserver-kubelet-client").unwrap();
+        let expired = door.proxy.expired_client(PROXY).unwrap();
         for (own, why) in [
             (None, "who calls?"),
             (Some(&stranger), "is not the front proxy's"),
@@ -185,7 +182,7 @@ async fn the_front_proxy_is_believed_and_nobody_else_who_names_a_user() {
 async fn what_the_api_server_does_not_allow_is_forbidden_and_said_in_its_words() {
     story_with_faults(async |cluster| {
         let door = Door::open(&cluster, |_| {}).await;
-        let proxy = door.proxy.client(PROXY);
+        let proxy = door.proxy.client(PROXY).unwrap();
         let ns = &*cluster.namespace;
         let metric = format!("{DISCOVERY}/namespaces/{ns}/services/cart/gaugeway_upstream_requests_per_second");
         for (path, text) in [
@@ -351,8 +348,11 @@ async fn the_front_proxys_authority_rotates_without_a_restart() {
     story_with_faults(async |cluster| {
         let door = Door::open(&cluster, |_| {}).await;
         cluster.double().grant("jane", everything());
-        let next = Authority::new("front-proxy-ca");
-        let (old_pair, new_pair) = (door.proxy.client(PROXY), next.client(PROXY));
+        let next = Authority::new("front-proxy-ca").unwrap();
+        let (old_pair, new_pair) = (
+            door.proxy.client(PROXY).unwrap(),
+            next.client(PROXY).unwrap(),
+        );
         let becomes = async |pair: &Pair, expected: u16| {
             until("the trust follows", PATIENCE, || async {
                 let answer = door.proxied(Some(pair), "jane", DISCOVERY).await;
@@ -379,8 +379,8 @@ async fn the_front_proxys_authority_rotates_without_a_restart() {
 async fn the_ports_certificate_is_exchanged_without_a_restart() {
     story_with_faults(async |cluster| {
         let mut door = Door::open(&cluster, |_| {}).await;
-        let next = Authority::new("next-ca");
-        let pair = next.server(HOST);
+        let next = Authority::new("next-ca").unwrap();
+        let pair = next.server(&[HOST]).unwrap();
         // A certificate without its key is no certificate: the old one stays.
         fs::write(door.files.path().join("tls.crt"), &pair.certificate).unwrap();
         let errors = [("port", "apis"), ("result", "error")];
@@ -395,7 +395,7 @@ async fn the_ports_certificate_is_exchanged_without_a_restart() {
         .await
         .unwrap();
         door.client(None).connect().await.unwrap();
-        write(&door.files, &pair);
+        pair.write(door.files.path()).unwrap();
         let old = door.client(None);
         door.server = next;
         let new = door.client(None);

@@ -16,7 +16,6 @@ mod cluster;
 #[path = "../../operator/tests/it/kong_objects.rs"]
 mod kong_objects;
 mod objects;
-mod pki;
 mod stage;
 
 mod attribution;

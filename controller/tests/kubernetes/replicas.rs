@@ -1,6 +1,6 @@
 //! Two replicas of which one leads by a Lease.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use gaugeway_apiserver::{Effect, Fault, Verb};
@@ -10,7 +10,7 @@ use gaugeway_controller::{
     config::{CertificateFiles, Election, SecretKey, Timing, Tokens},
 };
 use gaugeway_rig::{
-    Client, SecureClient,
+    Authority, Client, SecureClient,
     client::{Answer, Request},
     wait::{PATIENCE, until},
 };
@@ -21,7 +21,6 @@ use tempfile::TempDir;
 use crate::{
     cluster::{Cluster, story, story_with_faults},
     objects::{route, service, slice},
-    pki::{Authority, Pair},
     stage::Stage,
 };
 
@@ -197,16 +196,12 @@ async fn a_key_is_followed_when_its_watch_was_dropped_and_refused_for_a_while() 
 async fn by_tls_calls_are_passed_on_to_who_has_the_same_certificate() {
     story(async |cluster| {
         shop(&cluster).await;
-        let authority = Authority::new("filters-ca");
+        let authority = Authority::new("filters-ca").unwrap();
         let name = "gaugeway-filters.gaugeway.svc";
         let dirs = [(), ()].map(|()| tempfile::tempdir().unwrap());
-        let write = |dir: &TempDir, pair: &Pair| {
-            fs::write(dir.path().join("tls.crt"), &pair.certificate).unwrap();
-            fs::write(dir.path().join("tls.key"), &pair.key).unwrap();
-        };
-        let [ours, other] = [(), ()].map(|()| authority.server(name));
-        write(&dirs[0], &ours);
-        write(&dirs[1], &other);
+        let [ours, other] = [(), ()].map(|()| authority.server(&[name]).unwrap());
+        ours.write(dirs[0].path()).unwrap();
+        other.write(dirs[1].path()).unwrap();
         let start = async |identity, dir: &TempDir| {
             let replica = launch(&cluster, identity, |config| {
                 config.key_poll = Duration::from_millis(10);
@@ -239,7 +234,7 @@ async fn by_tls_calls_are_passed_on_to_who_has_the_same_certificate() {
             .unwrap();
         };
         until_status(503).await;
-        write(&dirs[1], &ours);
+        ours.write(dirs[1].path()).unwrap();
         until_status(200).await;
         standby.stop().await;
         leader.stop().await;

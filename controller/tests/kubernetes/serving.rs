@@ -8,7 +8,7 @@ use gaugeway_controller::{
     detach::detach_all,
 };
 use gaugeway_rig::{
-    ReservedPort, SecureClient,
+    Authority, Pair, ReservedPort, SecureClient,
     client::Request,
     wait::{PATIENCE, until},
 };
@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, story, story_with_faults},
     objects::service,
-    pki::{Authority, Pair},
     stage::Stage,
 };
 
@@ -223,8 +222,11 @@ async fn a_certificate_is_rotated_without_a_restart_while_both_authorities_are_p
     story_with_faults(async |cluster| {
         let full = format!("{}.cluster.local", host(&cluster));
         let names = [&*host(&cluster), &full, "localhost"];
-        let (old, new) = (Authority::new("old"), Authority::new("new"));
-        let (old_pair, new_pair) = (old.server_of(&names), new.server_of(&names));
+        let (old, new) = (
+            Authority::new("old").unwrap(),
+            Authority::new("new").unwrap(),
+        );
+        let (old_pair, new_pair) = (old.server(&names).unwrap(), new.server(&names).unwrap());
         cluster
             .apply(&secret((&old_pair, &old), Some((&new_pair, &new))))
             .await;
@@ -252,8 +254,8 @@ async fn a_certificate_is_rotated_without_a_restart_while_both_authorities_are_p
 #[tokio::test]
 async fn a_certificate_that_has_ended_is_replaced() {
     story_with_faults(async |cluster| {
-        let ended = Authority::until("ended", 2020);
-        let pair = ended.server_of(&[&host(&cluster)]);
+        let ended = Authority::until("ended", 2020).unwrap();
+        let pair = ended.server(&[&host(&cluster)]).unwrap();
         cluster.apply(&secret((&pair, &ended), None)).await;
         let stage = start(&cluster).await;
         let bundle = until_registered(&cluster, &[&stage]).await;
@@ -295,8 +297,8 @@ async fn detaching_takes_the_registration_away_and_it_stays_away() {
 
 /// Everything that the controller does for its `apis` port.
 pub(crate) async fn a_whole_life(cluster: &Cluster) {
-    let ended = Authority::until("ended", 2020);
-    let pair = ended.server_of(&[&host(cluster)]);
+    let ended = Authority::until("ended", 2020).unwrap();
+    let pair = ended.server(&[&host(cluster)]).unwrap();
     cluster.apply(&secret((&pair, &ended), None)).await;
     let stage = start(cluster).await;
     until_registered(cluster, &[&stage]).await;

@@ -6,7 +6,6 @@
 //! that report all they have again and again, as soon as the last report was acknowledged.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime},
@@ -15,16 +14,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use gaugeway_rig::{
-    Controller, ControllerOptions, SecureClient, SecureSession,
+    Authority, Controller, ControllerOptions, SecureClient, SecureSession,
     client::Request,
     wait::{PATIENCE, until},
 };
 use gaugeway_wire::UnixNanos;
 use indicatif::{ProgressBar, ProgressStyle};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -279,22 +274,12 @@ async fn trust(
     double: &mut Double,
     dir: &Path,
 ) -> Result<impl Fn(std::net::SocketAddr) -> Result<SecureClient> + use<>> {
-    let authority = |name: &str| {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        anyhow::Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
-    };
-    let (server, proxies) = (authority("server-ca")?, authority("front-proxy-ca")?);
-    let key = KeyPair::generate()?;
-    let port = CertificateParams::new([HOST.to_owned()])?.signed_by(&key, &server)?;
-    fs::write(dir.join("tls.crt"), port.pem())?;
-    fs::write(dir.join("tls.key"), key.serialize_pem())?;
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::default();
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.distinguished_name.push(DnType::CommonName, PROXY);
-    let proxy = params.signed_by(&key, &proxies)?;
+    let (server, proxies) = (
+        Authority::new("server-ca")?,
+        Authority::new("front-proxy-ca")?,
+    );
+    server.server(&[HOST])?.write(dir)?;
+    let own = proxies.client(PROXY)?;
     let config = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
@@ -309,8 +294,12 @@ async fn trust(
     let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
     double.put(path, &config).await?;
     double.grant(USER).await?;
-    let (roots, own) = (server.pem(), (proxy.pem(), key.serialize_pem()));
-    Ok(move |at| SecureClient::try_new(at, HOST, &roots, Some((&own.0, &own.1))))
+    let roots = server.pem();
+    let own = move |at| {
+        let own = (&*own.certificate, &*own.key);
+        SecureClient::try_new(at, HOST, &roots, Some(own))
+    };
+    Ok(own)
 }
 
 fn now() -> Result<UnixNanos> {
