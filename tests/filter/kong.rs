@@ -19,6 +19,8 @@
 //! | some versions start the instance again for each root | `life::a_second_start_of_the_instance_changes_nothing` |
 //! | collecting a replaced plan takes the instance with it | `life::a_collected_plan_loses_what_came_after_the_last_report_and_no_more` |
 //! | calls leave from roots only, and each one leaks | `life::one_call_per_interval_and_none_before_the_first_request` |
+//! | a call that leaves in the answer to another one ends the worker | `life::a_controller_that_is_away_for_long_costs_patience_not_counts` |
+//! | random bytes come of a seed of 32 bits | core `kong_stories.rs`, `workers_whose_random_bytes_are_the_same_are_told_apart` |
 //! | a failed call answers without headers | `life::a_controller_that_is_away_for_long_costs_patience_not_counts` |
 //! | names are resolved by 8.8.8.8 unless told otherwise | `tests/kong.rs`, `forms_are_golden` |
 //! | the clock has 1 ms, off by up to 128 ns | `counts::times_are_nginxs_own_whatever_the_clock_does` |

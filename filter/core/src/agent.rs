@@ -114,7 +114,7 @@ impl Agent {
             let (high, low) = (jitter.next(), jitter.next());
             vm = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
         }
-        let vm = VmId(vm);
+        let vm = VmId(at_a_time(vm, host.now()));
         let carries = match config.host {
             Gateway::Envoy => Carries::Metadata,
             Gateway::Kong => Carries::Names,
@@ -282,6 +282,12 @@ impl Agent {
             self.set_policy(&policy);
         }
     }
+}
+
+/// Makes a VM's name of random bytes one of that time, too: WasmX's are those of a generator that each worker seeds with
+/// 32 bits of its process id and its start's time, so that workers of two Pods can have the same.
+fn at_a_time(random: [u8; 16], now: UnixNanos) -> [u8; 16] {
+    (u128::from_le_bytes(random) ^ u128::from(now.0)).to_le_bytes()
 }
 
 fn bearer(config: &Config) -> String {

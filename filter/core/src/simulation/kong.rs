@@ -100,9 +100,13 @@ impl World {
     }
 
     pub(crate) fn with(config: &str) -> Self {
+        Self::on(FakeHost::new(), config)
+    }
+
+    pub(crate) fn on(host: FakeHost, config: &str) -> Self {
         let mut world = Self {
             instance: Instance::new(Limits::DEFAULT, Nanos(TICK)),
-            host: FakeHost::new(),
+            host,
             controller: Controller::new(),
             network: Network::default(),
             roots: Vec::new(),

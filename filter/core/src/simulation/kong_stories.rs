@@ -5,6 +5,7 @@ use gaugeway_wire::{CodeClass, Outcome, Policy, RequestClass, TargetKind};
 
 use super::{
     controller::{Total, outcome, special},
+    host::FakeHost,
     kong::{CONFIG, Told, World},
 };
 use crate::kong::Tick;
@@ -657,6 +658,20 @@ fn calls_that_are_lost_lose_and_double_nothing() {
             assert_eq!((s0, all), (8, 16), "{first:?} {second:?}");
         }
     }
+}
+
+#[test]
+fn workers_whose_random_bytes_are_the_same_are_told_apart() {
+    let mut first = owned();
+    first.request(A, 44);
+    report(&mut first);
+    let mut host = FakeHost::new();
+    host.now += MS;
+    let mut second = World::on(host, CONFIG);
+    second.controller = first.controller;
+    second.request(A, 44);
+    report(&mut second);
+    assert_eq!(second.controller.service("s0").samples, 2);
 }
 
 #[test]

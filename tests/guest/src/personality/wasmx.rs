@@ -242,6 +242,12 @@ pub(super) fn dispatch(host: &Host, upstream: &str) -> Result<Status, Stop> {
             "a call dispatched from a request's context".to_owned(),
         ));
     }
+    // Its connection is the answered call's, which WasmX has freed and then clears.
+    if host.answer.is_some() {
+        return Err(Stop::Death(
+            "a call dispatched in the answer to another one".to_owned(),
+        ));
+    }
     let known = upstream.starts_with("unix:/") || port(upstream).is_some();
     Ok(if known {
         Status::Ok

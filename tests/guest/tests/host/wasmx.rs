@@ -257,6 +257,13 @@ fn calls_leave_from_roots_only_and_failures_show_in_the_dispatch_status() {
     let mut sim = Tiny::new().dispatches(cb::LOG, "127.0.0.1:8080").sim(WASMX);
     sim.exchange(&request("10.0.0.1:80").shared());
     assert!(death(&mut sim).contains("dispatched"));
+    let mut sim = Tiny::new()
+        .sets_period(cb::CONFIGURE, 100)
+        .dispatches(cb::TICK, "127.0.0.1:8080")
+        .dispatches(cb::HTTP_CALL_RESPONSE, "127.0.0.1:8080")
+        .sim(WASMX);
+    sim.advance(MS(1000));
+    assert!(death(&mut sim).contains("in the answer"));
 
     let tiny = Tiny::new()
         .sets_period(cb::CONFIGURE, 100)
