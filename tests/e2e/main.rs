@@ -30,3 +30,4 @@ mod steady;
 mod tls;
 mod top;
 mod trap;
+mod wasmx;

@@ -129,7 +129,7 @@ async fn without_tls_or_without_trust_nothing_is_reported_and_traffic_flows() ->
         let answer = client.send(Request::get("/")).await?;
         assert_eq!(answer.status, 200);
         let log = gateway.envoy.process().log()?;
-        ensure!(log.contains("calls to the controller (cluster gaugeway-controller) fail"));
+        ensure!(log.contains("calls to the controller (gaugeway-controller) fail"));
         Ok(())
     })
     .await?;

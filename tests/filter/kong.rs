@@ -1,6 +1,6 @@
 //! Kong's module in the simulated WasmX, which ends the process for whatever would end a worker of Kong's.
 //!
-//! What was found in a real Kong, and the test that the filter survives it. (That the simulation has it is tested in
+//! What was found in a real Kong, or in its WasmX alone, and the test that the filter survives it. (That the simulation has it is tested in
 //! `tests/guest/tests/host/wasmx.rs`; tests of `core` are in `filter/core/src/`.)
 //!
 //! | in Kong | test |
@@ -10,6 +10,9 @@
 //! | `kong.*` crashes but in request headers; some attributes crash, trap or log errors | `counts::random_traffic_over_a_bad_network_is_counted_exactly` |
 //! | no `kong.*` is needed on the ordinary path | `cost::each_kind_of_request_costs_what_it_did` |
 //! | Kong's own 502 and 504 run request headers and delete alone | `counts::errors_that_kong_makes_count_once_at_the_configured_service` |
+//! | without an error page they come with headers of nginx's own | core `an_error_that_comes_with_headers_of_nginxs_own_is_no_response` |
+//! | a time-out comes some milliseconds early by the filter's clock | core `a_shorter_time_out_is_told_by_the_configuration` |
+//! | a response that the upstream cut is `OK` to nginx | `counts::every_ending_is_counted_as_what_it_is` |
 //! | a request without a target comes to the log without its headers | `counts::a_log_without_request_headers_reads_and_counts_nothing` |
 //! | missing callbacks are called through null, or Kong goes on without the filter | `module::kongs_module_has_every_callback_that_kong_calls_unchecked` |
 //! | a root that reads a request's attributes ends the worker | every test: roots tick in all of them |

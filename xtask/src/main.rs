@@ -45,6 +45,7 @@ Environment:
   HELM_BIN         this helm, likewise
   KUBERNETES_SCHEMAS  this directory of JSON schemas, likewise
   MDBOOK_BIN       this mdbook, likewise
+  NGINX_WASM_BIN   an nginx with ngx_wasm_module; without it the stories of a real WasmX are skipped
   PROMETHEUS_BIN   this prometheus, PROMTOOL_BIN this promtool, likewise
   GAUGEWAY_SOAK_SEED  the order of a soak's faults, as an earlier one printed it
   CI               any value but 'false': a test that lacks a tool fails, instead of being skipped

@@ -332,10 +332,8 @@ impl Health {
 fn complaint(status: Option<u16>, config: &Config) -> String {
     let (gateway, cluster) = (&config.gateway, &config.cluster);
     let advice = match status {
-        None => {
-            "no answer: is the controller running, and does this cluster lead to its filters' port?"
-        }
-        Some(401 | 403) => "it refuses the token: make one for this gateway with `gaugeway token`",
+        None => "no answer: is the controller running, and is this its filters' port?",
+        Some(401 | 403) => "it refuses the token: make one for this gateway with `gaugeway token`.",
         Some(404) => {
             "it does not serve this path: is it a gaugeway controller of a fitting version?"
         }
@@ -345,12 +343,12 @@ fn complaint(status: Option<u16>, config: &Config) -> String {
         Some(200) => {
             "its answer cannot be understood: is it a gaugeway controller of a fitting version?"
         }
-        Some(503) => "it is not ready, or cannot be reached",
-        Some(_) => "it failed",
+        Some(503) => "it is not ready, or cannot be reached.",
+        Some(_) => "it failed.",
     };
     let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     format!(
-        "gaugeway: gateway {gateway}, calls to the controller (cluster {cluster}) fail with status {status}: {advice}. \
+        "gaugeway: gateway {gateway}, calls to the controller ({cluster}) fail with status {status}: {advice} \
          Counts are kept and sent again."
     )
 }

@@ -6,13 +6,15 @@
 //!   if it had one, else `connect_failure`, `reset` or `timeout` (with the time waited) without a code. Every try after
 //!   the first adds one to `retries`, at its own address.
 //! - The tries are counted at the response headers, so that streams count at once. What is not complete in the end is
-//!   `aborted`.
+//!   `aborted`, as far as nginx tells: it takes a response that the upstream cut for a whole one.
 //! - A client that left before the response headers: seen in the log by code 499, `cancelled`.
 //! - Errors that Kong itself makes (502, 503, 504: no upstream answered) leave an *orphan*: request headers, then delete,
 //!   nothing between, and in delete no attribute can be read. It is counted there, once, with what was known at its
 //!   request headers: at the Kong service if that had to be known, else at the identity that the filter's
 //!   configuration gives. It is a `timeout` (with the time waited) when it took as long as the configuration says that
 //!   time-outs do, else a `reset`. Its code is one of 5xx.
+//! - Where such errors go to no error page (Kong's do), they come with response headers of nginx's own: then the last try
+//!   is judged like those before it, with their code.
 //! - WasmX makes an instance anew after a trap, and whenever a configuration that was replaced is collected. A request
 //!   under way then is counted at its response headers, as if it had just begun; without such it is not.
 //! - A request that had no target reaches the log without request headers and is not counted; nor is what Kong or a
@@ -169,8 +171,20 @@ enum Moment {
     Log(Option<u64>, UnixNanos),
 }
 
+/// How it stands with the last try.
+enum Last {
+    /// Its response is under way.
+    Open(Place),
+    /// Nothing more comes of it.
+    Over,
+}
+
+/// So much early, or a tenth, nginx's time-outs may come: a busy worker sets its timers from a time that is past.
+const EARLY: Nanos = Nanos::from_millis(100);
 /// Written by nginx where the client had left.
 const CLIENT_LEFT: u64 = 499;
+/// Written by nginx where an upstream did not answer.
+const BAD_GATEWAY: u64 = 502;
 /// Written by nginx where an upstream did not answer in time.
 const TIMED_OUT: u64 = 504;
 
@@ -207,10 +221,11 @@ impl Stream {
             Self::Open(..) | Self::Done => return true,
         };
         *self = Self::Done;
-        let Some(place) = count_tries(start.at, Moment::Headers, host, recorder, known) else {
-            return false;
-        };
-        *self = Self::Open(start, place);
+        match count_tries(start.at, Moment::Headers, host, recorder, known) {
+            Some(Last::Open(place)) => *self = Self::Open(start, place),
+            Some(Last::Over) => {}
+            None => return false,
+        }
         true
     }
 
@@ -247,7 +262,8 @@ impl Stream {
         match core::mem::replace(self, Self::Done) {
             Self::Started(start) => {
                 let end = clock.now();
-                let timed_out = end.since(start.at).is_some_and(|waited| waited >= timeout);
+                let due = Nanos(timeout.0 - EARLY.0.min(timeout.0 / 10));
+                let timed_out = end.since(start.at).is_some_and(|waited| waited >= due);
                 let outcome = if timed_out {
                     Outcome::Timeout
                 } else {
@@ -275,22 +291,21 @@ impl Stream {
     }
 }
 
-/// Counts every try. Returns where the last one was counted, open when it has only just answered; `None` when the
-/// request went to no upstream.
+/// Counts every try. `None` when the request went to no upstream.
 fn count_tries(
     start: UnixNanos,
     moment: Moment,
     host: &mut impl Attributes,
     recorder: &mut Recorder,
     mut known: Known<'_>,
-) -> Option<Place> {
+) -> Option<Last> {
     let tries = Tries::read(host, recorder, known)?;
     if tries.first > 0 {
         let lost = u64::try_from(tries.first).unwrap_or(u64::MAX);
         recorder.counters.add(FilterCounter::Unrecorded, lost);
     }
     let last = tries.count - 1;
-    let mut place = None;
+    let mut ended = Last::Over;
     for at in 0..tries.count {
         let Some((key, has_address)) = tries.keys.get(at) else {
             continue;
@@ -303,10 +318,13 @@ fn count_tries(
             class,
             retries: (tries.first + at > 0).into(),
         };
-        let stays_open = at_end == Some(Moment::Headers);
-        place = Some(recorder.record(key, &sample, &mut known, stays_open));
+        let stays_open = at_end == Some(Moment::Headers) && class.outcome == Outcome::Response;
+        let place = recorder.record(key, &sample, &mut known, stays_open);
+        if stays_open {
+            ended = Last::Open(place);
+        }
     }
-    place
+    Some(ended)
 }
 
 /// What nginx tells of the tries of one request.
@@ -374,7 +392,11 @@ impl Tries {
             .connects
             .is_some_and(|connects| connects.get(at).is_some());
         let code = match at_end {
-            Some(Moment::Headers) => return (of(Outcome::Response, status), Time::Untold),
+            Some(Moment::Headers) => match status {
+                // The headers are nginx's own.
+                Some(BAD_GATEWAY | TIMED_OUT) => status,
+                _ => return (of(Outcome::Response, status), Time::Untold),
+            },
             Some(Moment::Log(Some(CLIENT_LEFT), end)) => {
                 let time = match (waited, at) {
                     (Some(waited), _) => Time::Told(waited),

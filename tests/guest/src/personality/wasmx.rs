@@ -194,9 +194,12 @@ fn response_time(exchange: &Exchange, one: &Try, last: bool) -> Option<Nanos> {
     (exchange.phase >= Phase::Log).then_some(Nanos(whole))
 }
 
-/// nginx says `OK` once the whole response was sent.
+/// nginx says `OK` once it has sent all that there was to send, which is so of a response that the upstream cut, too.
 fn completion(exchange: &Exchange) -> String {
-    let whole = matches!(exchange.request.ending, Ending::Response(_));
+    let whole = matches!(
+        exchange.request.ending,
+        Ending::Response(_) | Ending::CutByUpstream(_)
+    );
     let said = if whole && exchange.phase >= Phase::Log {
         "OK"
     } else {

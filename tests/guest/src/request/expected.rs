@@ -137,7 +137,7 @@ impl Request {
         match self.ending.upstream_code() {
             Some(code) => Expected {
                 latency: Some(waited),
-                aborted: self.ending.is_cut().into(),
+                aborted: matches!(self.ending, Ending::CutByClient(_)).into(),
                 ..Expected::of(Outcome::Response, CodeClass::of(code.into()))
             },
             None => Expected {
