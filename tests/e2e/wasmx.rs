@@ -65,7 +65,7 @@ struct Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // The master passes it on; what `Process` does then cannot overtake it any more.
+        // The master passes it on, and ends after them.
         let _ = self.process.signal(Signal::TERM);
         while self.process.check_alive().is_ok() {
             std::thread::yield_now();
@@ -84,12 +84,14 @@ impl Nginx {
             .arg("-c")
             .arg(&file);
         let log = dir.join("nginx.log");
-        let mut process = Process::spawn("nginx", command, &log)?;
-        let ready = || async { modules_loaded(&log, WORKERS) };
-        process
+        let process = Process::spawn("nginx", command, &log)?;
+        let mut nginx = Self { process, log };
+        let ready = || async { modules_loaded(&nginx.log, WORKERS) };
+        nginx
+            .process
             .until("the workers have the module", PATIENCE, ready)
             .await?;
-        Ok(Self { process, log })
+        Ok(nginx)
     }
 
     /// Errs when a worker has died, or a root has trapped.
