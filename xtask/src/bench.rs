@@ -20,7 +20,7 @@ const WITH_PROCESSES: [(&str, &str); 6] = [
     ),
     (
         "callbacks",
-        "CPU of one turn of a worker's event loop while 4,096 addresses change owners",
+        "how long callbacks hold a worker's event loop while 4,096 addresses change owners",
     ),
     (
         "mapping",

@@ -1,11 +1,10 @@
-//! CPU time of another process and of its threads, in nanoseconds.
+//! CPU time of another process, in nanoseconds.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Error, ErrorKind};
-use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 /// What Linux counts in, on every machine that Envoy is built for.
 const TICK_NANOSECONDS: u64 = 10_000_000;
@@ -49,61 +48,6 @@ impl CpuTime {
     }
 }
 
-/// A thread of another process.
-#[derive(Debug)]
-pub(crate) struct Thread {
-    schedstat: File,
-    stat: File,
-}
-
-impl Thread {
-    /// The one of that name.
-    pub(crate) fn find(process: u32, name: &str) -> Result<Self> {
-        let tasks = format!("/proc/{process}/task");
-        for task in fs::read_dir(&tasks).with_context(|| format!("list {tasks}"))? {
-            let path = task?.path();
-            let open = |file: &str| {
-                let path = path.join(file);
-                File::open(&path).with_context(|| format!("open {}", path.display()))
-            };
-            if fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name) {
-                return Ok(Self {
-                    schedstat: open("schedstat")?,
-                    stat: open("stat")?,
-                });
-            }
-        }
-        bail!("process {process} has no thread {name}")
-    }
-
-    /// CPU time that it has used.
-    pub(crate) fn cpu(&self) -> Result<CpuTime> {
-        let text = again(&self.schedstat)?;
-        parse(&text)
-            .map(CpuTime::nanoseconds)
-            .with_context(|| format!("schedstat: {text:?}"))
-    }
-
-    /// Whether it waits for an event.
-    pub(crate) fn sleeps(&self) -> Result<bool> {
-        let text = again(&self.stat)?;
-        is_waiting(&text).with_context(|| format!("stat: {text:?}"))
-    }
-}
-
-/// What a file of `/proc` says now.
-fn again(file: &File) -> Result<String> {
-    let mut bytes = [0; 1024];
-    let read = file.read_at(&mut bytes, 0).context("read of a thread")?;
-    Ok(String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).into_owned())
-}
-
-/// `id (name) state …`; the name may hold anything.
-fn is_waiting(stat: &str) -> Option<bool> {
-    let (_, state) = stat.rsplit_once(") ")?;
-    Some(state.starts_with('S'))
-}
-
 /// `id (name) state …`: of what follows the name, the 12th field is time in the program, the 13th in the kernel.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(") ")?;
@@ -130,13 +74,6 @@ mod tests {
     fn time_on_the_cpu_is_the_first_field() {
         assert_eq!(parse("1036474 48213 4\n"), Some(1_036_474));
         assert_eq!(parse("\n"), None);
-    }
-
-    #[test]
-    fn a_thread_that_waits_sleeps() {
-        assert_eq!(is_waiting("7 (wrk:) S 0) S 1 7 7"), Some(true));
-        assert_eq!(is_waiting("7 (wrk:worker_0) R 1 7 7"), Some(false));
-        assert_eq!(is_waiting("7"), None);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod program;
 mod scale;
 mod statistics;
 mod stores;
+mod timed;
 mod variant;
 mod worker;
 
@@ -56,7 +57,7 @@ enum Bench {
     Filter(cost::Options),
     /// What the filter adds to the 99th percentile at a fixed rate.
     Latency(latency::Options),
-    /// CPU of one turn of a worker's event loop, while thousands of addresses change owners.
+    /// How long callbacks hold a worker's event loop, while thousands of addresses change owners.
     Callbacks(callbacks::Options),
     /// From a change of an EndpointSlice until it is in force in every worker of a real Envoy.
     Mapping(mapping::Options),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::cpu::CpuTime;
+use crate::timed::{self, Times};
 
 mod bootstrap;
 mod manifests;
@@ -203,6 +204,22 @@ impl Running {
             Variant::Ours | Variant::Beside(_) => self.counted().await,
         };
         proof.with_context(|| format!("{}: the filter did not do its work", self.variant))
+    }
+
+    /// How long its callbacks took, of a module that tells: all requests so far.
+    pub(crate) async fn callbacks(&self) -> Result<Vec<Times>> {
+        let look = || async {
+            let times = Times::of(&self.envoy.admin_page(timed::STATS).await?)?;
+            let headers = times.iter().find(|of| of.callback == "response_headers");
+            let seen = headers.map_or(0, Times::count);
+            ensure!(
+                seen == self.sent,
+                "{seen} of {} responses were timed",
+                self.sent
+            );
+            Ok(times)
+        };
+        gaugeway_rig::wait::until("the callbacks' times", gaugeway_rig::wait::PATIENCE, look).await
     }
 
     /// All VMs run: one per copy and thread.
