@@ -222,15 +222,11 @@ impl LedgerHandle {
         answer.await.ok()
     }
 
-    /// What windows have of some objects. Waits for at most one batch of reports; `None` when the ledger has stopped or
-    /// too many reads wait.
+    /// What windows have of some objects. Waits for at most one report; `None` when the ledger has stopped or too many
+    /// reads wait.
     pub(crate) async fn recent(&self, question: Question) -> Option<Recently> {
         let (reply, answer) = oneshot::channel();
-        self.queue.read(|permit| Command::Recent {
-            question,
-            reply,
-            permit,
-        })?;
+        self.queue.ask(question, reply)?;
         answer.await.ok()
     }
 

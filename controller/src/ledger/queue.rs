@@ -11,21 +11,42 @@ use bytes::Bytes;
 use gaugeway_wire::GatewayName;
 use tokio::sync::oneshot;
 
-use super::{ReportError, ReportOutcome, writer::Command};
+use super::{
+    ReportError, ReportOutcome,
+    recent::{Question, Recently},
+    writer::Command,
+};
 
 /// Report calls waiting.
 const REPORTS: usize = 1024;
 /// Their bodies, in bytes.
 const REPORT_BYTES: usize = 32 * 1024 * 1024;
-/// Scrapes waiting, and confirmations of scrapes.
+/// Questions and scrapes waiting, and confirmations of scrapes.
 const READS: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     commands: mpsc::Sender<Command>,
+    questions: mpsc::Sender<Asked>,
     reports: Arc<AtomicUsize>,
     report_bytes: Arc<AtomicUsize>,
     reads: Arc<AtomicUsize>,
+}
+
+/// The thread's end of the queue.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// They do not wait for commands that were there before them.
+    pub(super) questions: mpsc::Receiver<Asked>,
+}
+
+/// A question to the sliding windows.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) question: Question,
+    pub(super) reply: oneshot::Sender<Recently>,
+    _permit: Permit,
 }
 
 /// A place in the queue; given back when dropped.
@@ -54,15 +75,21 @@ impl Drop for Permit {
 }
 
 impl Queue {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Command>) {
-        let (commands, receiver) = mpsc::channel();
+    pub(super) fn new() -> (Self, Queued) {
+        let (commands, queued_commands) = mpsc::channel();
+        let (questions, queued_questions) = mpsc::channel();
         let queue = Self {
             commands,
+            questions,
             reports: Arc::default(),
             report_bytes: Arc::default(),
             reads: Arc::default(),
         };
-        (queue, receiver)
+        let queued = Queued {
+            commands: queued_commands,
+            questions: queued_questions,
+        };
+        (queue, queued)
     }
 
     pub(super) fn report(
@@ -93,6 +120,17 @@ impl Queue {
         self.commands.send(command(permit)).ok()
     }
 
+    /// Asks; `None` when the queue is full or the thread has ended.
+    pub(super) fn ask(&self, question: Question, reply: oneshot::Sender<Recently>) -> Option<()> {
+        let asked = Asked {
+            question,
+            reply,
+            _permit: Permit::take(&self.reads, 1, READS)?,
+        };
+        self.questions.send(asked).ok()?;
+        self.commands.send(Command::Answer).ok()
+    }
+
     /// Sends what only the process itself sends; false when the thread has ended.
     pub(super) fn control(&self, command: Command) -> bool {
         self.commands.send(command).is_ok()
@@ -109,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_and_a_freed_one_takes_again() {
-        let (queue, commands) = Queue::new();
+        let (queue, Queued { commands, .. }) = Queue::new();
         let send =
             |bytes| queue.report(gateway(), Bytes::from(vec![0; bytes]), oneshot::channel().0);
         for _ in 0..REPORTS {

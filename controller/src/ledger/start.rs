@@ -44,7 +44,7 @@ pub(super) fn start_on(
     let ledger = open(&config, &telemetry, disk)?;
     let created = std::time::Duration::from_nanos(ledger.aggregate.created().0);
     telemetry.ledger.started.set(created.as_secs_f64());
-    let (queue, commands) = Queue::new();
+    let (queue, queued) = Queue::new();
     let durability = Arc::new(Mutex::new(Durability::MemoryOnly));
     let (refusing_told, refusing) = watch::channel(Arc::default());
     // Dropped with the thread, however it ends.
@@ -67,7 +67,7 @@ pub(super) fn start_on(
         .name("ledger".into())
         .spawn(move || {
             let _alive = alive;
-            writer.run(commands);
+            writer.run(queued);
         })
         .map_err(StartError::System)?;
     Ok(handle)

@@ -1,4 +1,4 @@
-//! The writer thread: takes what is queued in batches, applies it, logs it, answers.
+//! The writer thread: takes what is queued in batches, applies it, logs it, answers. Questions come in between.
 //!
 //! **Invariant**: nothing is answered, and nothing is shown, that is not in the log (unless the log is degraded).
 //!
@@ -28,8 +28,8 @@ use super::{
     Shape,
     durable::{Durable, Finished},
     frame,
-    queue::Permit,
-    recent::{Question, Recently},
+    queue::{Asked, Permit, Queued},
+    recent::Recently,
     start::Ledger,
 };
 use crate::{lease::Tenure, telemetry::Telemetry};
@@ -59,11 +59,8 @@ pub(super) enum Command {
         reply: Reply<Scrape>,
         permit: Permit,
     },
-    Recent {
-        question: Question,
-        reply: Reply<Recently>,
-        permit: Permit,
-    },
+    /// There are questions.
+    Answer,
     Delivered {
         scraper: Scraper,
         change: ChangeNumber,
@@ -100,7 +97,6 @@ pub(super) struct Writer {
 struct Waiting {
     reports: Vec<(Reply<Outcome>, Outcome)>,
     scrapes: Vec<(Reply<Scrape>, Scraper)>,
-    questions: Vec<(Reply<Recently>, Question)>,
     done: Vec<Reply<()>>,
     stop: Vec<Reply<()>>,
 }
@@ -135,7 +131,13 @@ impl Writer {
         writer
     }
 
-    pub(super) fn run(mut self, commands: Receiver<Command>) {
+    pub(super) fn run(
+        mut self,
+        Queued {
+            commands,
+            questions,
+        }: Queued,
+    ) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             match commands.recv_timeout(TICK) {
@@ -144,7 +146,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             batch.extend(commands.try_iter().take(BATCH - 1));
-            let stop = self.process(batch.drain(..));
+            let stop = self.process(batch.drain(..), &questions);
             self.maintain(Instant::now());
             if !stop.is_empty() {
                 drop(commands);
@@ -156,12 +158,18 @@ impl Writer {
     }
 
     /// Applies a batch, logs it, answers it; gives back who waits for the thread's end.
-    fn process(&mut self, batch: impl Iterator<Item = Command>) -> Vec<Reply<()>> {
+    fn process(
+        &mut self,
+        batch: impl Iterator<Item = Command>,
+        questions: &Receiver<Asked>,
+    ) -> Vec<Reply<()>> {
         let mut waiting = Waiting::default();
         // Places in the queue are free again when the batch is done, not before.
-        let _permits: Vec<_> = batch
-            .map(|command| self.take(command, &mut waiting))
-            .collect();
+        let mut permits = Vec::new();
+        for command in batch {
+            self.answer_all(questions);
+            permits.push(self.take(command, &mut waiting));
+        }
         self.log();
         for (reply, outcome) in waiting.reports {
             // Looked at once more for each: this thread may have been stopped since it wrote the log.
@@ -173,14 +181,22 @@ impl Writer {
         for (reply, scraper) in waiting.scrapes {
             answer(reply, self.scrape(&scraper));
         }
-        for (reply, question) in waiting.questions {
-            let now = (self.clock)();
-            answer(reply, Recently::of(&self.aggregate, question, now));
-        }
         for reply in waiting.done {
             answer(reply, ());
         }
         waiting.stop
+    }
+
+    /// Autoscalers wait: nobody's reports go first, however many there are.
+    fn answer_all(&mut self, questions: &Receiver<Asked>) {
+        for asked in questions.try_iter() {
+            self.log();
+            let now = (self.clock)();
+            answer(
+                asked.reply,
+                Recently::of(&self.aggregate, asked.question, now),
+            );
+        }
     }
 
     fn take(&mut self, command: Command, waiting: &mut Waiting) -> [Option<Permit>; 2] {
@@ -203,14 +219,7 @@ impl Writer {
                 waiting.scrapes.push((reply, scraper));
                 [Some(permit), None]
             }
-            Command::Recent {
-                question,
-                reply,
-                permit,
-            } => {
-                waiting.questions.push((reply, question));
-                [Some(permit), None]
-            }
+            Command::Answer => [None, None],
             Command::Delivered {
                 scraper,
                 change,
@@ -392,7 +401,6 @@ impl Writer {
         }
     }
 
-    /// Puts the record into the batch's frames.
     fn configure(&mut self, Shape { layout, by_service }: Shape) {
         let held = self.aggregate.config();
         let config = gaugeway_aggregate::Config {
@@ -408,6 +416,7 @@ impl Writer {
         self.aggregate.configure(config);
     }
 
+    /// Puts the record into the batch's frames.
     fn frame(&mut self) {
         if self.durable.is_some() {
             frame::put(&mut self.frames, &self.record);

@@ -4,11 +4,13 @@ use std::{
     fs::File,
     io,
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering, mpsc},
 };
 
 use bytes::Bytes;
+use futures::poll;
 use gaugeway_wire::{ClassicBounds, GatewayName, Layout, Nanos, Schema, Seq};
+use tokio::sync::Semaphore;
 
 use super::rig::*;
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     ledger::{
         Durability, LedgerConfig, Owner, ReportError, StartError,
         disk::{Disk, RealDisk},
+        recent::Question,
     },
 };
 
@@ -179,6 +182,68 @@ async fn a_report_is_not_acknowledged_when_the_tenure_ends_while_it_is_logged() 
     tenure.set(soon);
     assert_eq!(send(1).await.unwrap().span, None);
     assert_eq!(ledger.requests().await, 3);
+}
+
+/// Holds one write up.
+#[derive(Debug)]
+struct Gate {
+    shut: Mutex<Option<mpsc::Receiver<()>>>,
+    reached: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            shut: Mutex::default(),
+            reached: Semaphore::new(0),
+        }
+    }
+}
+
+impl Disk for Gate {
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        if let Some(opened) = self.shut.lock().unwrap().take() {
+            self.reached.add_permits(1);
+            opened.recv().unwrap();
+        }
+        RealDisk.write(file, bytes)
+    }
+}
+
+#[tokio::test]
+async fn a_question_does_not_wait_for_reports_that_were_there_before_it() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let gate = Arc::new(Gate::default());
+    let told = config(Some(dir.path()), &world);
+    let ledger = start_with(told, &world, Arc::clone(&gate) as _);
+    let ask = || async {
+        let question = Question {
+            wanted: Vec::new(),
+            windows: Vec::new(),
+        };
+        let answer = ledger.handle.recent(question).await.unwrap();
+        answer.last_reports[&gateway()].vms
+    };
+    let report = |vm| Box::pin(ledger.handle.report(gateway(), call(vm, 1, &[("a", 1)])));
+    let (open, opened) = mpsc::channel();
+    *gate.shut.lock().unwrap() = Some(opened);
+    let mut first = report(1);
+    assert!(poll!(&mut first).is_pending());
+    let _reached = gate.reached.acquire().await.unwrap();
+    let mut reports: Vec<_> = (2..=9).map(report).collect();
+    for report in &mut reports {
+        assert!(poll!(report).is_pending());
+    }
+    let mut question = Box::pin(ask());
+    assert!(poll!(&mut question).is_pending());
+    open.send(()).unwrap();
+    assert_eq!(question.await, 1);
+    first.await.unwrap();
+    for report in reports {
+        report.await.unwrap();
+    }
+    assert_eq!(ask().await, 9);
+    assert_eq!(ledger.requests().await, 9);
 }
 
 #[tokio::test]
