@@ -1,12 +1,16 @@
 //! A worker VM as the controller sees it: subscribes to addresses, and reports what it was told that they are.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use gaugeway_rig::{Client, client::Request, controller};
 use gaugeway_wire::{
     CodeClass, Fingerprint, Histogram, Layout, MappingAnswer, MappingRequest, Nanos, Outcome,
-    Policy, ReportCall, RequestClass, Seq, TargetDefinition, UnixNanos, VmId,
+    Policy, ReportAnswer, ReportCall, RequestClass, Seq, TargetDefinition, UnixNanos, VmId,
     limits::KEYS_PER_REQUEST,
     report::{ReportWriter, SeriesCounts},
 };
@@ -26,6 +30,8 @@ pub(crate) struct Worker {
     /// End of the last report's span.
     reported: Option<UnixNanos>,
     targets: BTreeMap<Fingerprint, Vec<u8>>,
+    /// Of these the ledger has the definition.
+    defined: BTreeSet<Fingerprint>,
     layout: Layout,
     random: StdRng,
 }
@@ -40,6 +46,7 @@ impl Worker {
             seq: 0,
             reported: None,
             targets: BTreeMap::new(),
+            defined: BTreeSet::new(),
             layout: Policy::default().layout(),
             random: StdRng::seed_from_u64(number.into()),
         }
@@ -105,15 +112,18 @@ impl Worker {
         while !left.is_empty() {
             let (report, taken) = self.chunk(left, from, to)?;
             let (told, rest) = left.split_at(taken);
-            let definitions = told.iter().map(|(fingerprint, target)| TargetDefinition {
+            let undefined = told.iter().filter(|(of, _)| !self.defined.contains(of));
+            let definitions = undefined.map(|(fingerprint, target)| TargetDefinition {
                 fingerprint: *fingerprint,
                 target,
             });
-            // A filter sends them until the ledger has them.
-            let definitions = definitions.take(if self.seq > 64 { 0 } else { usize::MAX });
             let mut call = Vec::new();
             ReportCall::encode(&report, definitions, None, &mut call);
-            self.call("/v1/report", call).await?;
+            let bytes = self.call("/v1/report", call).await?;
+            let answer = ReportAnswer::decode(&bytes)?;
+            ensure!(answer.rejected_series == 0, "not counted: {answer:?}");
+            let known = told.iter().filter(|(of, _)| !answer.undefined.contains(of));
+            self.defined.extend(known.map(|(of, _)| *of));
             left = rest;
         }
         Ok(())
