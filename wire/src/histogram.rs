@@ -6,10 +6,12 @@
 mod index;
 mod quantile;
 mod rebucket;
+mod run;
 
 use alloc::{vec, vec::Vec};
 
 pub use index::{bucket_index, bucket_range, bucket_upper_bound};
+use run::Run;
 
 use crate::{
     policy::{ClassicBounds, Schema},
@@ -46,7 +48,7 @@ pub struct Histogram {
     sum: u128,
     zero: u64,
     first_index: i32,
-    native: Vec<u64>,
+    native: Run,
     classic: Vec<u64>,
 }
 
@@ -84,9 +86,18 @@ impl Histogram {
             sum: 0,
             zero: 0,
             first_index: 0,
-            native: Vec::new(),
+            native: Run::new(),
             classic,
         }
+    }
+
+    /// Empties it, and keeps its layout and memory.
+    pub fn clear(&mut self) {
+        self.sum = 0;
+        self.zero = 0;
+        self.first_index = 0;
+        self.native.clear();
+        self.classic.fill(0);
     }
 
     /// From counts that were kept elsewhere: what [`Histogram::sum_ns`], [`Histogram::zero_count`],
@@ -182,8 +193,7 @@ impl Histogram {
     /// Samples.
     #[must_use]
     pub fn count(&self) -> u64 {
-        let add = |sum: u64, count: &u64| sum.saturating_add(*count);
-        self.native.iter().fold(self.zero, add)
+        self.native.iter().fold(self.zero, u64::saturating_add)
     }
 
     /// Sum of the samples in nanoseconds.
@@ -201,7 +211,7 @@ impl Histogram {
     /// Native buckets with a count, ascending by index.
     pub fn native(&self) -> impl Iterator<Item = (i32, u64)> + Clone + '_ {
         (self.first_index..)
-            .zip(self.native.iter().copied())
+            .zip(self.native.iter())
             .filter(|&(_, count)| count > 0)
     }
 
@@ -245,36 +255,31 @@ impl Histogram {
     /// `index` is within [`bucket_range`].
     #[inline]
     fn add_native(&mut self, index: i32, count: u64) {
-        if let Some(slot) = self.slot(index) {
-            *slot = slot.saturating_add(count);
-        } else if count > 0 {
+        if !self.add_to_held(index, count) && count > 0 {
             self.grow_to(index);
-            if let Some(slot) = self.slot(index) {
-                *slot = count;
-            }
+            self.add_to_held(index, count);
         }
     }
 
+    /// False if the bucket is outside of the present run.
     #[inline]
-    fn slot(&mut self, index: i32) -> Option<&mut u64> {
-        let position = index.checked_sub(self.first_index)?;
-        self.native.get_mut(usize::try_from(position).ok()?)
+    fn add_to_held(&mut self, index: i32, count: u64) -> bool {
+        let position = index.checked_sub(self.first_index).map(usize::try_from);
+        matches!(position, Some(Ok(at)) if self.native.add(at, count))
     }
 
     /// Makes room for a bucket outside of the present run, and for those between.
     #[cold]
     fn grow_to(&mut self, index: i32) {
-        if self.native.is_empty() {
+        if self.native.len() == 0 {
             self.first_index = index;
         }
-        let length = self.native.len();
         let distance = index.abs_diff(self.first_index) as usize;
         if index < self.first_index {
-            self.native.resize(length + distance, 0);
-            self.native.rotate_right(distance);
+            self.native.grow(distance, 0);
             self.first_index = index;
         } else {
-            self.native.resize(distance + 1, 0);
+            self.native.grow(0, distance + 1 - self.native.len());
         }
     }
 }
@@ -328,9 +333,10 @@ mod tests {
         assert_eq!(histogram.zero + native, classic);
         assert_eq!(histogram.count(), classic);
         assert_eq!(histogram.classic.len(), histogram.layout.bounds.len() + 1);
-        assert!(histogram.native.first().is_none_or(|&count| count > 0));
-        assert!(histogram.native.last().is_none_or(|&count| count > 0));
-        assert!(!histogram.native.is_empty() || histogram.first_index == 0);
+        let mut run = histogram.native.iter();
+        assert!(run.next().is_none_or(|count| count > 0));
+        assert!(run.next_back().is_none_or(|count| count > 0));
+        assert!(histogram.native.len() > 0 || histogram.first_index == 0);
     }
 
     fn cumulative(histogram: &Histogram) -> Vec<(Nanos, u64)> {

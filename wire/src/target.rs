@@ -119,6 +119,7 @@ impl Target {
         }
         labels.iter().try_for_each(Label::check)?;
         labels.sort_unstable();
+        labels.shrink_to_fit();
         for pair in labels.windows(2) {
             if let [a, b] = pair
                 && a.name == b.name

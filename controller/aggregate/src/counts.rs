@@ -49,6 +49,16 @@ impl Counts {
         }
     }
 
+    /// All zero again, in the memory that there is.
+    pub(crate) fn clear(&mut self) {
+        self.latency.clear();
+        self.requests.clear();
+        self.retries = 0;
+        self.aborted = 0;
+        self.latency_unknown = 0;
+        self.cancelled_wait_ns = 0;
+    }
+
     /// Adds a report's increase. Classes that were not there are born at `change`.
     pub(crate) fn add(
         &mut self,
@@ -101,7 +111,11 @@ impl Counts {
                     of.count = of.count.saturating_add(count);
                 }
             }
-            Err(at) => self.requests.insert(at, ClassCount { class, count, born }),
+            Err(at) => {
+                // Most series have one class, some have two.
+                self.requests.reserve_exact(1);
+                self.requests.insert(at, ClassCount { class, count, born });
+            }
         }
     }
 }

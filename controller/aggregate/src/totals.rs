@@ -133,6 +133,7 @@ impl Totals {
         named
             .routes
             .retain(|old| old.slot != slot && series.holds(old.slot, &old.key));
+        named.routes.reserve_exact(1);
         named.routes.push(link);
         Ok(slot)
     }

@@ -41,7 +41,7 @@ impl Histogram {
 
     /// All buckets with a count, the zero bucket first.
     fn buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
-        let native = self.native.iter().enumerate().map(|(offset, &count)| {
+        let native = self.native.iter().enumerate().map(|(offset, count)| {
             let offset = i32::try_from(offset).unwrap_or(i32::MAX);
             (Some(self.first_index.saturating_add(offset)), count)
         });

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Histogram, Layout, coarser, index::bucket_end};
+use super::{Histogram, Layout, Run, coarser, index::bucket_end};
 use crate::{
     policy::{ClassicBounds, Schema},
     units::Nanos,
@@ -26,19 +26,11 @@ impl Histogram {
             return;
         }
         let down = self.layout.schema.get() - schema.get();
-        let first = coarser(self.first_index, down);
-        let mut lowered: Vec<u64> = Vec::new();
-        for (index, count) in self.native() {
-            let position = (coarser(index, down) - first).unsigned_abs() as usize;
-            if lowered.len() <= position {
-                lowered.resize(position + 1, 0);
-            }
-            if let Some(slot) = lowered.get_mut(position) {
-                *slot = slot.saturating_add(count);
-            }
+        let held = core::mem::replace(&mut self.native, Run::new());
+        let first = core::mem::take(&mut self.first_index);
+        for (index, count) in (first..).zip(held.iter()) {
+            self.add_native(coarser(index, down), count);
         }
-        self.first_index = if lowered.is_empty() { 0 } else { first };
-        self.native = lowered;
         self.layout.schema = schema;
     }
 

@@ -46,7 +46,14 @@ pub(crate) struct Scratch {
     /// Entries by what they are summed by, and where they are.
     found: Vec<(Key, std::ops::Range<usize>)>,
     summed: Vec<u8>,
-    one: Vec<u8>,
+    one: One,
+}
+
+/// A sum, and its encoding.
+#[derive(Debug, Default)]
+struct One {
+    sum: Option<Counts>,
+    encoded: Vec<u8>,
 }
 
 type Key = (Slot, Origin, Window);
@@ -137,22 +144,27 @@ impl Log {
         run: &[(Key, std::ops::Range<usize>)],
         layout: &Layout,
         out: &mut Vec<u8>,
-        one: &mut Vec<u8>,
+        one: &mut One,
     ) {
-        let mut sum = Counts::new(layout.clone());
+        let One { sum, encoded } = one;
+        let sum = match sum {
+            Some(sum) if sum.latency.layout() == layout => sum,
+            _ => sum.insert(Counts::new(layout.clone())),
+        };
+        sum.clear();
         for (_, range) in run {
             if let Some((entry, _)) = Entry::read(&self.bytes, range.start) {
-                entry.add_to(&mut sum, layout);
+                entry.add_to(sum, layout);
             }
         }
         if let Some(((slot, origin, fits), _)) = run.first() {
-            one.clear();
-            keep(&sum, one);
+            encoded.clear();
+            keep(sum, encoded);
             Entry {
                 slot: *slot,
                 fits: *fits,
                 origin: *origin,
-                counts: one,
+                counts: encoded,
             }
             .put(out);
         }
