@@ -1,6 +1,6 @@
 //! Targets: what an upstream address belongs to, by labels, and their fingerprints.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -32,7 +32,7 @@ pub enum TargetKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label {
     /// One of [`names`], or `label_` + a sanitised object label.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Its value, bounded UTF-8.
     pub value: String,
 }
@@ -62,21 +62,27 @@ pub mod names {
     /// Prefix of chosen object labels; `[a-zA-Z0-9_]` follow.
     pub const OBJECT_LABEL_PREFIX: &str = "label_";
 
+    const FIXED: [&str; 9] = [
+        NAMESPACE,
+        SERVICE,
+        SERVICE_PORT,
+        POD,
+        WORKLOAD_KIND,
+        WORKLOAD,
+        NODE,
+        ZONE,
+        GATEWAY,
+    ];
+
     /// Whether a target can have a label of this name.
     #[must_use]
     pub fn is_allowed(name: &str) -> bool {
-        const FIXED: [&str; 9] = [
-            NAMESPACE,
-            SERVICE,
-            SERVICE_PORT,
-            POD,
-            WORKLOAD_KIND,
-            WORKLOAD,
-            NODE,
-            ZONE,
-            GATEWAY,
-        ];
-        FIXED.contains(&name) || is_object_label(name)
+        fixed(name).is_some() || is_object_label(name)
+    }
+
+    /// The name itself, if it is not that of an object's label.
+    pub(super) fn fixed(name: &str) -> Option<&'static str> {
+        FIXED.into_iter().find(|fixed| *fixed == name)
     }
 
     fn is_object_label(name: &str) -> bool {
@@ -124,7 +130,7 @@ impl Target {
             if let [a, b] = pair
                 && a.name == b.name
             {
-                return Err(TargetError::Duplicate(a.name.clone()));
+                return Err(TargetError::Duplicate(a.name.clone().into_owned()));
             }
         }
         let target = Self { kind, labels };
@@ -235,7 +241,7 @@ impl Label {
             return Err(TargetError::Bound("a label's value"));
         }
         if !names::is_allowed(&self.name) {
-            return Err(TargetError::Name(self.name.clone()));
+            return Err(TargetError::Name(self.name.clone().into_owned()));
         }
         Ok(())
     }
@@ -251,7 +257,10 @@ impl Label {
             }
         }
         Ok(Self {
-            name: try_text(name, "Label.name")?,
+            name: match names::fixed(name) {
+                Some(fixed) => Cow::Borrowed(fixed),
+                None => Cow::Owned(try_text(name, "Label.name")?),
+            },
             value: try_text(value, "Label.value")?,
         })
     }
@@ -345,7 +354,7 @@ mod tests {
 
     fn label(name: &str, value: &str) -> Label {
         Label {
-            name: name.into(),
+            name: String::from(name).into(),
             value: value.into(),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn each(target: &Target, route: &str, mut give: impl FnMut(&str, &str
     let mut route = Some(route);
     let service = made_by_filter(target.kind());
     for label in target.labels() {
-        if label.name.as_str() > names::ROUTE
+        if *label.name > *names::ROUTE
             && service.is_none()
             && let Some(route) = route.take()
         {
@@ -98,7 +98,7 @@ mod tests {
 
     fn target(kind: TargetKind, labels: &[(&str, &str)]) -> Target {
         let label = |&(name, value): &(&str, &str)| Label {
-            name: name.into(),
+            name: name.to_owned().into(),
             value: value.into(),
         };
         Target::try_new(kind, labels.iter().map(label).collect()).unwrap()

@@ -233,7 +233,7 @@ fn insert(
 
 /// The target that stands for a gateway's share of a Service.
 fn service_of(gateway: &GatewayName, target: &Target) -> Option<Target> {
-    let label = |name: &str, value: &str| Label {
+    let label = |name: &'static str, value: &str| Label {
         name: name.into(),
         value: value.into(),
     };

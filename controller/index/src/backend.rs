@@ -92,7 +92,7 @@ impl Backend {
     /// Whether a target with this label may be this backend's. `gateway` fits every backend.
     pub(crate) fn fits(&self, label: &Label) -> bool {
         let is = |text: &Option<Text>| text.as_deref() == Some(label.value.as_str());
-        match label.name.as_str() {
+        match &*label.name {
             names::NAMESPACE => *self.service.namespace == *label.value,
             names::SERVICE => *self.service.name == *label.value,
             names::SERVICE_PORT => self.port.label().as_deref() == Some(&label.value),

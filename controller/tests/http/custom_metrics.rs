@@ -198,7 +198,7 @@ fn pod_target(pod: &str) -> Target {
         (names::WORKLOAD, "pay"),
     ];
     let label = |(name, value): (&str, &str)| Label {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         value: value.to_owned(),
     };
     Target::try_new(TargetKind::Kubernetes, labels.map(label).into()).unwrap()

@@ -243,7 +243,7 @@ pub(crate) fn definition(answer: &[u8]) -> TargetDefinition<'_> {
 /// A target as the controller makes it, without asking.
 pub(crate) fn target(namespace: &str, service: &str) -> Target {
     let label = |name: &str, value: &str| Label {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         value: value.to_owned(),
     };
     let labels = vec![

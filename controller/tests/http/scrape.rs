@@ -100,7 +100,7 @@ async fn a_scraper_gets_the_format_that_it_asks_for() {
 
 fn pod(n: u64) -> Target {
     let label = |name: &str, value: &str| Label {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         value: value.to_owned(),
     };
     let labels = vec![

@@ -207,7 +207,7 @@ impl Stage {
         service: &str,
     ) -> Result<Answer> {
         let label = |(name, value): (&str, &str)| Label {
-            name: name.to_owned(),
+            name: name.to_owned().into(),
             value: value.to_owned(),
         };
         let labels = [(names::NAMESPACE, namespace), (names::SERVICE, service)];

@@ -41,11 +41,11 @@ impl Metadata {
 }
 
 fn target(namespace: &[u8], service: &[u8]) -> Option<Target> {
-    let label = |name: &str, value: &[u8]| {
+    let label = |name: &'static str, value: &[u8]| {
         let fits = (1..=LABEL_VALUE_BYTES).contains(&value.len());
         let value = core::str::from_utf8(value).ok().filter(|_| fits)?;
         Some(Label {
-            name: name.to_owned(),
+            name: name.into(),
             value: value.to_owned(),
         })
     };

@@ -275,7 +275,7 @@ fn labels() {
 fn made_targets_keep_the_bounds_too() {
     let target = |count: usize, name: usize, value: usize| {
         let labels = (0..count).map(|number| Label {
-            name: format!("label_{number:0>0$}", name - "label_".len()),
+            name: format!("label_{number:0>0$}", name - "label_".len()).into(),
             value: "v".repeat(value),
         });
         Target::try_new(TargetKind::Kubernetes, labels.collect())

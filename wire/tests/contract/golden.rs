@@ -36,7 +36,7 @@ pub(crate) fn vm() -> VmId {
 
 pub(crate) fn target() -> Target {
     let label = |name: &str, value: &str| Label {
-        name: name.into(),
+        name: name.to_owned().into(),
         value: value.into(),
     };
     let labels = vec![

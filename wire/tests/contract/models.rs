@@ -242,7 +242,7 @@ pub(crate) fn pb_request(request: &MappingRequest) -> pb::MappingRequest {
 
 pub(crate) fn pb_target(target: &Target) -> pb::Target {
     let labels = target.labels().iter().map(|label| pb::Label {
-        name: label.name.clone(),
+        name: label.name.to_string(),
         value: label.value.clone(),
     });
     pb::Target {
@@ -454,9 +454,10 @@ pub(crate) fn target() -> impl Strategy<Value = Target> {
         "label_[a-zA-Z0-9_]{1,20}",
     ];
     (kind, collection::btree_map(name, "\\PC{0,20}", 0..8)).prop_map(|(kind, labels)| {
-        let labels = labels
-            .into_iter()
-            .map(|(name, value)| Label { name, value });
+        let labels = labels.into_iter().map(|(name, value)| Label {
+            name: name.into(),
+            value,
+        });
         Target::try_new(kind, labels.collect()).unwrap()
     })
 }

@@ -70,7 +70,7 @@ pub(crate) fn labels(n: usize) -> [(&'static str, String); 4] {
 }
 
 pub(crate) fn target(n: usize) -> Target {
-    let label = |(name, value): (&str, String)| Label {
+    let label = |(name, value): (&'static str, String)| Label {
         name: name.into(),
         value,
     };

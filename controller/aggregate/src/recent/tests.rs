@@ -45,7 +45,7 @@ fn target(service: &str, pod: &str) -> Target {
         (names::POD, pod),
     ];
     let label = |(name, value): (&str, &str)| Label {
-        name: name.into(),
+        name: name.to_owned().into(),
         value: value.into(),
     };
     Target::try_new(TargetKind::Kubernetes, all.map(label).into()).unwrap()

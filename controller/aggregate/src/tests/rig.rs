@@ -108,7 +108,7 @@ pub(super) fn gateway(name: &str) -> GatewayName {
 
 pub(super) fn target(kind: TargetKind, labels: &[(&str, &str)]) -> Target {
     let label = |&(name, value): &(&str, &str)| Label {
-        name: name.into(),
+        name: name.to_owned().into(),
         value: value.into(),
     };
     Target::try_new(kind, labels.iter().map(label).collect()).unwrap()

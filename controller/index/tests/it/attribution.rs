@@ -10,7 +10,9 @@ fn labels(index: &gaugeway_index::Index, key: &str) -> Vec<(String, String)> {
     let found = index.resolve_text(&gateway(EDGE), &every_dimension(), key, at(0));
     let target = Target::decode(&found.candidates[0].target.bytes).unwrap();
     let labels = target.labels().iter();
-    labels.map(|l| (l.name.clone(), l.value.clone())).collect()
+    labels
+        .map(|l| (l.name.to_string(), l.value.clone()))
+        .collect()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::objects::*;
 
 fn target(labels: &[(&str, &str)]) -> Target {
     let label = |(name, value): &(&str, &str)| Label {
-        name: (*name).into(),
+        name: (*name).to_owned().into(),
         value: (*value).into(),
     };
     Target::try_new(TargetKind::Kubernetes, labels.iter().map(label).collect()).unwrap()

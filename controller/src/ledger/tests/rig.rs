@@ -182,7 +182,7 @@ pub(super) fn gateway() -> GatewayName {
 
 pub(super) fn target(pod: &str) -> Target {
     let label = |name: &str, value: &str| Label {
-        name: name.into(),
+        name: name.to_owned().into(),
         value: value.into(),
     };
     let labels = vec![

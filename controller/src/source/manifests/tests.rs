@@ -17,7 +17,7 @@ fn service(name: &str) -> String {
 
 fn target(service: &str) -> Target {
     let label = |name: &str, value: &str| Label {
-        name: name.into(),
+        name: name.to_owned().into(),
         value: value.into(),
     };
     let labels = vec![

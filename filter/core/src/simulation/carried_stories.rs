@@ -51,7 +51,7 @@ fn without_a_mapping_the_endpoints_metadata_decides_after_the_grace() {
     assert_eq!(counted(&world, "s0"), 30, "the first ones, too");
     assert_eq!(world.controller.requests(), 30, "the others are kept");
     let labels = [(names::NAMESPACE, "demo"), (names::SERVICE, "s0")].map(|(name, value)| Label {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         value: value.to_owned(),
     });
     let same = Target::try_new(TargetKind::Kubernetes, labels.to_vec()).unwrap();

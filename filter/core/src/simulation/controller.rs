@@ -80,7 +80,7 @@ pub(crate) struct Controller {
 /// The target that a Service's name stands for.
 pub(crate) fn target(service: &str) -> Target {
     let label = |name: &str, value: &str| Label {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         value: value.to_owned(),
     };
     let labels = vec![

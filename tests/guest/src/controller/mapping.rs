@@ -38,8 +38,8 @@ pub struct Owner {
 /// A target of a Service, and of a Pod where one is named.
 #[must_use]
 pub fn service(namespace: &str, service: &str, pod: Option<&str>) -> Target {
-    let label = |name: &str, value: &str| Label {
-        name: name.to_owned(),
+    let label = |name: &'static str, value: &str| Label {
+        name: name.into(),
         value: value.to_owned(),
     };
     let labels = [

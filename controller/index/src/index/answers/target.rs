@@ -44,7 +44,7 @@ fn encode_labels(kind: TargetKind, labels: Vec<Label>) -> Option<Arc<EncodedTarg
 
 fn fixed_labels(gateway: &GatewayName, shown: &Shown, backend: &Backend) -> Vec<Label> {
     let mut labels = Vec::with_capacity(8);
-    let mut add = |name: &str, value: &str| {
+    let mut add = |name: &'static str, value: &str| {
         labels.push(Label {
             name: name.into(),
             value: value.into(),
@@ -89,7 +89,7 @@ fn object_labels(shown: &Shown, backend: &Backend) -> Vec<Label> {
             let value = backend.object_label(&label.key)?;
             let shown = !value.is_empty() && value.len() <= limits::LABEL_VALUE_BYTES;
             shown.then(|| Label {
-                name: label.name.clone(),
+                name: label.name.clone().into(),
                 value: value.to_string(),
             })
         })
