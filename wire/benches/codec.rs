@@ -88,7 +88,7 @@ fn write(histograms: &[Histogram], buffer: Vec<u8>) -> (Vec<u8>, usize) {
             route: "",
             requests: requests.into_iter(),
             native: histogram.native(),
-            classic: histogram.classic().iter().copied().enumerate(),
+            classic: histogram.classic().enumerate(),
             zero_count: histogram.zero_count(),
             sum: Nanos(u64::try_from(histogram.sum_ns()).unwrap_or(u64::MAX)),
             retries: 0,

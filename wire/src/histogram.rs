@@ -8,8 +8,6 @@ mod quantile;
 mod rebucket;
 mod run;
 
-use alloc::{vec, vec::Vec};
-
 pub use index::{bucket_index, bucket_range, bucket_upper_bound};
 use run::Run;
 
@@ -49,7 +47,7 @@ pub struct Histogram {
     zero: u64,
     first_index: i32,
     native: Run,
-    classic: Vec<u64>,
+    classic: Run,
 }
 
 /// What adding did to the buckets.
@@ -80,7 +78,7 @@ impl Histogram {
     /// Empty.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
-        let classic = vec![0; layout.bounds.len() + 1];
+        let classic = Run::zeros(layout.bounds.len() + 1);
         Self {
             layout,
             sum: 0,
@@ -97,7 +95,7 @@ impl Histogram {
         self.zero = 0;
         self.first_index = 0;
         self.native.clear();
-        self.classic.fill(0);
+        self.classic.zero();
     }
 
     /// From counts that were kept elsewhere: what [`Histogram::sum_ns`], [`Histogram::zero_count`],
@@ -125,9 +123,10 @@ impl Histogram {
             histogram.add_native(index, count);
         }
         let mut counts = classic.into_iter();
-        for slot in &mut histogram.classic {
-            *slot = counts.next().ok_or(PartsError::Classic)?;
-            total = total.checked_sub(*slot).ok_or(PartsError::Count)?;
+        for position in 0..histogram.classic.len() {
+            let count = counts.next().ok_or(PartsError::Classic)?;
+            total = total.checked_sub(count).ok_or(PartsError::Count)?;
+            histogram.add_classic(position, count);
         }
         match (counts.next(), total) {
             (Some(_), _) => Err(PartsError::Classic),
@@ -154,9 +153,9 @@ impl Histogram {
             self.add_native(index, count);
         }
         if self.layout.bounds == other.layout.bounds {
-            self.add_all_classic(&other.classic);
+            self.add_all_classic(other.classic.iter());
         } else {
-            self.add_all_classic(&other.classic_for(&self.layout.bounds));
+            self.add_all_classic(other.classic_for(&self.layout.bounds).into_iter());
         }
         self.sum = self.sum.saturating_add(other.sum);
         self.zero = self.zero.saturating_add(other.zero);
@@ -217,8 +216,8 @@ impl Histogram {
 
     /// Counts per classic bucket, not cumulative; one per bound, then +Inf.
     #[must_use]
-    pub fn classic(&self) -> &[u64] {
-        &self.classic
+    pub fn classic(&self) -> impl ExactSizeIterator<Item = u64> + Clone + '_ {
+        self.classic.iter()
     }
 
     /// Goes down to `other`'s schema if that is lower.
@@ -239,17 +238,15 @@ impl Histogram {
             .map(move |(index, count)| (coarser(index, down), count))
     }
 
-    fn add_all_classic(&mut self, counts: &[u64]) {
-        for (slot, count) in self.classic.iter_mut().zip(counts) {
-            *slot = slot.saturating_add(*count);
+    fn add_all_classic(&mut self, counts: impl Iterator<Item = u64>) {
+        for (position, count) in counts.enumerate() {
+            self.add_classic(position, count);
         }
     }
 
     #[inline]
     fn add_classic(&mut self, position: usize, count: u64) {
-        if let Some(slot) = self.classic.get_mut(position) {
-            *slot = slot.saturating_add(count);
-        }
+        self.classic.add(position, count);
     }
 
     /// `index` is within [`bucket_range`].
@@ -343,7 +340,7 @@ mod tests {
         let mut sum = 0;
         let bounds = histogram.layout.bounds.as_slice().iter().copied();
         bounds
-            .zip(&histogram.classic)
+            .zip(histogram.classic())
             .map(|(bound, count)| {
                 sum += count;
                 (bound, sum)
@@ -455,7 +452,7 @@ mod tests {
                 histogram.sum_ns(),
                 histogram.zero_count(),
                 histogram.native(),
-                histogram.classic().iter().copied(),
+                histogram.classic(),
             );
             prop_assert_eq!(again, Ok(histogram));
         }

@@ -44,7 +44,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// Four labels, 20 requests of 1 ms to 1 s: some fifty native buckets from the first to the last, and twenty classic ones.
 #[test]
-fn a_series_with_its_definition_takes_a_kilobyte_and_a_half() {
+fn a_series_with_its_definition_takes_less_than_1_400_bytes() {
     const SERIES: usize = 10_000;
     let counted = shop::counted(0..SERIES, 20, &mut Random(2));
     let before = HELD.get();
@@ -60,5 +60,5 @@ fn a_series_with_its_definition_takes_a_kilobyte_and_a_half() {
     }
     let each = (HELD.get() - before).cast_unsigned() / SERIES;
     println!("{each} bytes per series");
-    assert!((1_000..=1_536).contains(&each), "{each}");
+    assert!((1_000..1_400).contains(&each), "{each}");
 }

@@ -190,7 +190,7 @@ fn counts(
         outcome: Outcome::Response,
         code: CodeClass::Success,
     };
-    let classic = latency.classic().iter().copied().enumerate();
+    let classic = latency.classic().enumerate();
     let classic: Vec<_> = classic.filter(|(_, count)| *count > 0).collect();
     Ok(SeriesCounts {
         target,

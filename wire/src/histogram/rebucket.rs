@@ -14,7 +14,9 @@ impl Histogram {
     /// buckets known to lie at or below it (a lower bound, monotone).
     pub fn rebucket(&mut self, layout: &Layout) {
         if self.layout.bounds != layout.bounds {
-            self.classic = self.classic_for(&layout.bounds);
+            let classic = self.classic_for(&layout.bounds);
+            self.classic = Run::zeros(classic.len());
+            self.add_all_classic(classic.into_iter());
             self.layout.bounds = layout.bounds.clone();
         }
         self.lower_to(layout.schema);
@@ -46,17 +48,14 @@ impl Histogram {
             counts.push(known.saturating_sub(below));
             below = known;
         }
-        let total = self
-            .classic
-            .iter()
-            .fold(0, |sum: u64, count| sum.saturating_add(*count));
+        let total = self.classic.iter().fold(0, u64::saturating_add);
         counts.push(total.saturating_sub(below));
         counts
     }
 
     fn classic_ends(&self) -> impl Iterator<Item = (Nanos, u64)> + '_ {
         let ends = self.layout.bounds.as_slice().iter().copied();
-        ends.zip(self.classic.iter().copied())
+        ends.zip(self.classic.iter())
     }
 
     fn native_ends(&self) -> impl Iterator<Item = (Nanos, u64)> + '_ {

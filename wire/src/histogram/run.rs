@@ -1,6 +1,6 @@
 //! Counts of consecutive buckets: in four bytes each, until one needs eight.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// Buckets that room is made for at once. Not doubled: there are many histograms, and each soon has all its buckets.
 const ROOM: usize = 8;
@@ -15,6 +15,11 @@ pub(super) enum Run {
 impl Run {
     pub(super) const fn new() -> Self {
         Self::Narrow(Vec::new())
+    }
+
+    /// Buckets of 0.
+    pub(super) fn zeros(length: usize) -> Self {
+        Self::Narrow(vec![0; length])
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -58,6 +63,14 @@ impl Run {
         match self {
             Self::Narrow(counts) => counts.clear(),
             Self::Wide(_) => *self = Self::new(),
+        }
+    }
+
+    /// Makes all counts 0.
+    pub(super) fn zero(&mut self) {
+        match self {
+            Self::Narrow(counts) => counts.fill(0),
+            Self::Wide(counts) => *self = Self::zeros(counts.len()),
         }
     }
 

@@ -90,7 +90,7 @@ impl SeriesModel {
             route: &self.route,
             requests: self.requests.iter().map(class),
             native: self.histogram.native(),
-            classic: self.histogram.classic().iter().copied().enumerate(),
+            classic: self.histogram.classic().enumerate(),
             zero_count: self.histogram.zero_count(),
             sum: Nanos(u64::try_from(self.histogram.sum_ns()).unwrap()),
             retries: self.rest[0],
@@ -131,7 +131,7 @@ fn pb_histogram(histogram: &Histogram) -> pb::Histogram {
     }
     let mut classic = Vec::new();
     let mut last = 0;
-    for (position, &count) in histogram.classic().iter().enumerate() {
+    for (position, count) in histogram.classic().enumerate() {
         if count > 0 {
             classic.extend([(position - last) as u64, count]);
             last = position;

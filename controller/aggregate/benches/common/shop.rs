@@ -143,7 +143,7 @@ pub(crate) fn report(vm: u8, seq: u64, counted: &[Counted], now: UnixNanos) -> (
     let fits = counted
         .iter()
         .take_while(|of| {
-            let classic = of.latency.classic().iter().copied().enumerate();
+            let classic = of.latency.classic().enumerate();
             writer.series(SeriesCounts {
                 target: of.target.fingerprint(),
                 route: "",

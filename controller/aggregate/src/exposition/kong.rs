@@ -84,8 +84,8 @@ impl Row {
         let classic = latency.classic();
         let ends = positions.iter().map(|at| at + 1).chain([classic.len()]);
         for (total, end) in self.cumulative.iter_mut().zip(ends) {
-            let below = classic.get(..end).unwrap_or_default();
-            *total = below.iter().fold(*total, |sum, n| sum.saturating_add(*n));
+            let below = classic.clone().take(end);
+            *total = below.fold(*total, u64::saturating_add);
         }
         self.sum_ns = self.sum_ns.saturating_add(latency.sum_ns());
     }

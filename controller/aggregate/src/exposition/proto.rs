@@ -104,7 +104,7 @@ impl Messages {
     fn latency(&self, series: &Series, new: bool, out: &mut Vec<u8>) {
         let latency = &series.counts.latency;
         let mut below: u64 = 0;
-        let cumulative = latency.classic().iter().map(|&count| {
+        let cumulative = latency.classic().map(|count| {
             if !new {
                 below = below.saturating_add(count);
             }

@@ -214,7 +214,7 @@ impl From<&Counts> for CountsRecord {
             zero: latency.zero_count(),
             native_indices: latency.native().map(|(index, _)| index).collect(),
             native_counts: latency.native().map(|(_, count)| count).collect(),
-            classic: latency.classic().to_vec(),
+            classic: latency.classic().collect(),
             requests: counts.requests.iter().flat_map(triple).collect(),
             retries: counts.retries,
             aborted: counts.aborted,

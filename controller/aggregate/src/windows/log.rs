@@ -272,7 +272,7 @@ pub(crate) fn keep(counts: &Counts, out: &mut Vec<u8>) {
         route: "",
         requests: counts.requests.iter().map(|of| (of.class, of.count)),
         native: counts.latency.native(),
-        classic: counts.latency.classic().iter().copied().enumerate(),
+        classic: counts.latency.classic().enumerate(),
         zero_count: counts.latency.zero_count(),
         sum: short(counts.latency.sum_ns()),
         retries: counts.retries,
