@@ -84,7 +84,7 @@ impl Histogram {
             sum: 0,
             zero: 0,
             first_index: 0,
-            native: Run::new(),
+            native: Run::zeros(0),
             classic,
         }
     }
@@ -126,7 +126,7 @@ impl Histogram {
         for position in 0..histogram.classic.len() {
             let count = counts.next().ok_or(PartsError::Classic)?;
             total = total.checked_sub(count).ok_or(PartsError::Count)?;
-            histogram.add_classic(position, count);
+            histogram.classic.add(position, count);
         }
         match (counts.next(), total) {
             (Some(_), _) => Err(PartsError::Classic),
@@ -141,7 +141,7 @@ impl Histogram {
             Some(index) => self.add_native(index, 1),
             None => self.zero = self.zero.saturating_add(1),
         }
-        self.add_classic(self.layout.bounds.position(value), 1);
+        self.classic.add(self.layout.bounds.position(value), 1);
         self.sum = self.sum.saturating_add(value.0.into());
     }
 
@@ -176,7 +176,7 @@ impl Histogram {
             self.add_native(coarser(index, down), count);
         }
         for (position, count) in series.classic() {
-            self.add_classic(position, count);
+            self.classic.add(position, count);
         }
         self.sum = self.sum.saturating_add(series.sum.0.into());
         self.zero = self.zero.saturating_add(series.zero_count);
@@ -240,13 +240,8 @@ impl Histogram {
 
     fn add_all_classic(&mut self, counts: impl Iterator<Item = u64>) {
         for (position, count) in counts.enumerate() {
-            self.add_classic(position, count);
+            self.classic.add(position, count);
         }
-    }
-
-    #[inline]
-    fn add_classic(&mut self, position: usize, count: u64) {
-        self.classic.add(position, count);
     }
 
     /// `index` is within [`bucket_range`].

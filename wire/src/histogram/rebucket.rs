@@ -28,7 +28,7 @@ impl Histogram {
             return;
         }
         let down = self.layout.schema.get() - schema.get();
-        let held = core::mem::replace(&mut self.native, Run::new());
+        let held = core::mem::replace(&mut self.native, Run::zeros(0));
         let first = core::mem::take(&mut self.first_index);
         for (index, count) in (first..).zip(held.iter()) {
             self.add_native(coarser(index, down), count);

@@ -13,10 +13,6 @@ pub(super) enum Run {
 }
 
 impl Run {
-    pub(super) const fn new() -> Self {
-        Self::Narrow(Vec::new())
-    }
-
     /// Buckets of 0.
     pub(super) fn zeros(length: usize) -> Self {
         Self::Narrow(vec![0; length])
@@ -62,7 +58,7 @@ impl Run {
     pub(super) fn clear(&mut self) {
         match self {
             Self::Narrow(counts) => counts.clear(),
-            Self::Wide(_) => *self = Self::new(),
+            Self::Wide(_) => *self = Self::zeros(0),
         }
     }
 
@@ -102,4 +98,68 @@ fn grow<T: Clone + Default>(counts: &mut Vec<T>, before: usize, after: usize) {
     counts.reserve_exact(grown.next_multiple_of(ROOM) - counts.len());
     counts.resize(grown, T::default());
     counts.rotate_right(before);
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use proptest::{collection::vec as list, prelude::*, sample::select};
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::Run;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(usize, u64),
+        Grow(usize, usize),
+        Zero,
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let top = u64::from(u32::MAX);
+        let count = select(vec![0, 1, top - 1, top, top + 1, u64::MAX]);
+        prop_oneof![
+            8 => (0..20_usize, count).prop_map(|(at, count)| Step::Add(at, count)),
+            4 => (0..4_usize, 0..12_usize).prop_map(|(before, after)| Step::Grow(before, after)),
+            1 => Just(Step::Zero),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_counts_as_eight_bytes_would_and_is_wide_only_where_it_must(steps in list(step(), 0..40)) {
+            let (mut run, mut model) = (Run::zeros(3), vec![0_u64; 3]);
+            for step in steps {
+                match step {
+                    Step::Add(at, count) => {
+                        let held = model.get_mut(at);
+                        prop_assert_eq!(run.add(at, count), held.is_some());
+                        if let Some(held) = held {
+                            *held = held.saturating_add(count);
+                        }
+                    }
+                    Step::Grow(before, after) => {
+                        run.grow(before, after);
+                        model.splice(0..0, vec![0; before]);
+                        model.resize(model.len() + after, 0);
+                    }
+                    Step::Zero => {
+                        run.zero();
+                        model.fill(0);
+                    }
+                    Step::Clear => {
+                        run.clear();
+                        model.clear();
+                    }
+                }
+                prop_assert_eq!(run.iter().collect::<Vec<_>>(), model.clone());
+                let wide = model.iter().any(|count| *count > u64::from(u32::MAX));
+                prop_assert_eq!(matches!(run, Run::Wide(_)), wide);
+            }
+        }
+    }
 }
