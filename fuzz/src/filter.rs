@@ -127,7 +127,8 @@ pub(crate) fn kong_attributes(bytes: &[u8]) -> bool {
         at += 1;
         let context = ContextId(at);
         instance.on_context_create(context, Some(ROOT));
-        host.facts.kong = [(); 9].map(|()| input.option().map(<[u8]>::to_vec));
+        host.facts.kong =
+            [(); kong::Attribute::ALL.len()].map(|()| input.option().map(<[u8]>::to_vec));
         let list = host.facts.kong[0].as_deref().unwrap_or_default();
         let separators = list.iter().filter(|&&byte| byte == b',' || byte == b':');
         // An orphan is counted once; every try of a request once.

@@ -7,8 +7,7 @@
 //! |---|---|
 //! | attributes are text, lists have one place per try | `counts::every_ending_is_counted_as_what_it_is`, core `kong/tries.rs` |
 //! | `-` for what there is not, Unix sockets, IPv6, an upstream's name without a live peer | core `statuses_and_addresses`, `no_live_peer_counts_where_the_request_was_to_go` |
-//! | `kong.*` crashes but in request headers; some attributes crash, trap or log errors | `counts::random_traffic_over_a_bad_network_is_counted_exactly` |
-//! | no `kong.*` is needed on the ordinary path | `cost::each_kind_of_request_costs_what_it_did` |
+//! | `kong.*` crashes: Lua may collect an old plan, and the instance with it; some attributes crash, trap or log errors | `counts::random_traffic_over_a_bad_network_is_counted_exactly` |
 //! | Kong's own 502 and 504 run request headers and delete alone | `counts::errors_that_kong_makes_count_once_at_the_configured_service` |
 //! | without an error page they come with headers of nginx's own | core `an_error_that_comes_with_headers_of_nginxs_own_is_no_response` |
 //! | a time-out comes some milliseconds early by the filter's clock | core `a_shorter_time_out_is_told_by_the_configuration` |

@@ -9,9 +9,8 @@
 //!   `aborted`, as far as nginx tells: it takes a response that the upstream cut for a whole one.
 //! - A client that left before the response headers: seen in the log by code 499, `cancelled`.
 //! - Errors that Kong itself makes (502, 503, 504: no upstream answered) leave an *orphan*: request headers, then delete,
-//!   nothing between, and in delete no attribute can be read. It is counted there, once, with what was known at its
-//!   request headers: at the Kong service if that had to be known, else at the identity that the filter's
-//!   configuration gives. It is a `timeout` (with the time waited) when it took as long as the configuration says that
+//!   nothing between, and in delete no attribute can be read. It is counted there, once, at the identity that the
+//!   filter's configuration gives. It is a `timeout` (with the time waited) when it took as long as the configuration says that
 //!   time-outs do, else a `reset`. Its code is one of 5xx.
 //! - Where such errors go to no error page (Kong's do), they come with response headers of nginx's own: then the last try
 //!   is judged like those before it, with their code.
@@ -21,13 +20,11 @@
 //!   plugin answered without an upstream.
 //!
 //! **What may be read when** decides whether the worker lives: `ngx.*` and `response.code` from the response headers to
-//! the log; `kong.*` in the request headers only, and there only while it decides something; nothing in delete, nothing
-//! in a root. [`Attribute`] has no others.
+//! the log, and nothing else. [`Attribute`] has no others. `kong.*` never: Lua answers it while the filter is entered, and
+//! may collect the plan of an old configuration there, which takes the instance away under it.
 
 mod instance;
 mod tries;
-
-use core::cell::Cell;
 
 use gaugeway_wire::{CodeClass, FilterCounter, Nanos, Outcome, RequestClass, UnixNanos};
 
@@ -36,7 +33,7 @@ use self::tries::{Column, Places, TRIES};
 use crate::{
     host::{Clock, Names},
     identity::Metadata,
-    recorder::{Key, KeyId, NameId, Place, Recorder, Sample, Time},
+    recorder::{Key, KeyId, Place, Recorder, Sample, Time},
 };
 
 /// What is read of a request. All values are text.
@@ -56,15 +53,11 @@ pub enum Attribute {
     Completion,
     /// What the client was answered; 499 when it left before.
     Code,
-    /// Kong's service. In request headers only.
-    Service,
-    /// Kong's route. In request headers only.
-    Route,
 }
 
 impl Attribute {
     /// All.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 7] = [
         Self::UpstreamAddress,
         Self::UpstreamStatus,
         Self::HeaderTime,
@@ -72,8 +65,6 @@ impl Attribute {
         Self::ResponseTime,
         Self::Completion,
         Self::Code,
-        Self::Service,
-        Self::Route,
     ];
 
     /// Its path, parts joined by NUL.
@@ -87,15 +78,7 @@ impl Attribute {
             Self::ResponseTime => b"ngx\0upstream_response_time",
             Self::Completion => b"ngx\0request_completion",
             Self::Code => b"response\0code",
-            Self::Service => b"kong\0service_name",
-            Self::Route => b"kong\0route_name",
         }
-    }
-
-    /// Whether it goes through Lua, and can be read in request headers only.
-    #[must_use]
-    pub const fn is_kong(self) -> bool {
-        matches!(self, Self::Service | Self::Route)
     }
 }
 
@@ -113,27 +96,15 @@ pub const fn whole_milliseconds(time: UnixNanos) -> UnixNanos {
     UnixNanos(rounded.saturating_mul(MILLISECOND))
 }
 
-/// What is known of a request since its request headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Start {
-    at: UnixNanos,
-    /// Of Kong's service and route, where they were read.
-    service: NameId,
-    route: NameId,
-}
-
-/// Names that a request is counted by, as far as they are known; empty where not.
+/// Names that a request is counted by, as the configuration tells them; empty where it does not.
 #[derive(Clone, Copy, Debug)]
 struct Known<'a> {
     service: &'a str,
     route: &'a str,
-    /// Set when the Service decided, or would have.
-    asked: &'a Cell<bool>,
 }
 
 impl Names for Known<'_> {
     fn cluster(&mut self) -> Option<&[u8]> {
-        self.asked.set(true);
         Some(self.service.as_bytes()).filter(|name| !name.is_empty())
     }
 
@@ -155,9 +126,9 @@ enum Stream {
     #[default]
     New,
     /// Handed over for proxying.
-    Started(Start),
+    Started(UnixNanos),
     /// Counted, its body is under way.
-    Open(Start, Place),
+    Open(Place),
     /// Nothing more to count.
     Done,
 }
@@ -190,16 +161,9 @@ const TIMED_OUT: u64 = 504;
 
 impl Stream {
     /// The request-headers callback.
-    fn on_request_headers(&mut self, start: Start) {
+    fn on_request_headers(&mut self, start: UnixNanos) {
         if *self == Self::New {
             *self = Self::Started(start);
-        }
-    }
-
-    const fn start(&self) -> Option<Start> {
-        match *self {
-            Self::Started(start) | Self::Open(start, _) => Some(start),
-            Self::New | Self::Done => None,
         }
     }
 
@@ -213,16 +177,12 @@ impl Stream {
         let start = match *self {
             Self::Started(start) => start,
             // The instance that saw the request's headers is gone; nginx tells all the same how long its tries took.
-            Self::New => Start {
-                at: host.now(),
-                service: NameId::NONE,
-                route: NameId::NONE,
-            },
+            Self::New => host.now(),
             Self::Open(..) | Self::Done => return true,
         };
         *self = Self::Done;
-        match count_tries(start.at, Moment::Headers, host, recorder, known) {
-            Some(Last::Open(place)) => *self = Self::Open(start, place),
+        match count_tries(start, Moment::Headers, host, recorder, known) {
+            Some(Last::Open(place)) => *self = Self::Open(place),
             Some(Last::Over) => {}
             None => return false,
         }
@@ -240,9 +200,9 @@ impl Stream {
             Self::Started(start) => {
                 let code = host.read(Attribute::Code).and_then(tries::status);
                 let moment = Moment::Log(code, host.now());
-                count_tries(start.at, moment, host, recorder, known);
+                count_tries(start, moment, host, recorder, known);
             }
-            Self::Open(_, place) => {
+            Self::Open(place) => {
                 let completion = host.read(Attribute::Completion);
                 let aborted = completion.is_some_and(<[u8]>::is_empty);
                 recorder.close(&place, aborted, &mut known);
@@ -251,19 +211,19 @@ impl Stream {
         }
     }
 
-    /// The delete callback: nothing can be read any more. True for an orphan, which is counted here.
+    /// The delete callback: nothing can be read any more. An orphan is counted here.
     fn on_delete(
         &mut self,
         timeout: Nanos,
         clock: &mut impl Clock,
         recorder: &mut Recorder,
         mut known: Known<'_>,
-    ) -> bool {
+    ) {
         match core::mem::replace(self, Self::Done) {
             Self::Started(start) => {
                 let end = clock.now();
                 let due = Nanos(timeout.0 - EARLY.0.min(timeout.0 / 10));
-                let timed_out = end.since(start.at).is_some_and(|waited| waited >= due);
+                let timed_out = end.since(start).is_some_and(|waited| waited >= due);
                 let outcome = if timed_out {
                     Outcome::Timeout
                 } else {
@@ -271,7 +231,7 @@ impl Stream {
                 };
                 let key = recorder.locate(Key::Cluster(known.service.as_bytes()));
                 let sample = Sample {
-                    start: start.at,
+                    start,
                     time: Time::Until(end),
                     class: RequestClass {
                         outcome,
@@ -280,13 +240,9 @@ impl Stream {
                     retries: 0,
                 };
                 recorder.record(key, &sample, &mut known, false);
-                true
             }
-            Self::Open(_, place) => {
-                recorder.close(&place, false, &mut known);
-                false
-            }
-            Self::New | Self::Done => false,
+            Self::Open(place) => recorder.close(&place, false, &mut known),
+            Self::New | Self::Done => {}
         }
     }
 }

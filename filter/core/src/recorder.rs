@@ -193,11 +193,6 @@ impl Recorder {
         }
     }
 
-    /// Whether the policy asks for routes.
-    pub(crate) const fn records_route(&self) -> bool {
-        self.record_route
-    }
-
     /// Finds a key, or makes an entry for it.
     #[must_use]
     pub fn locate(&mut self, key: Key<'_>) -> KeyId {

@@ -151,11 +151,9 @@ fn random_run(seed: u64) {
     assert_reads(&sim);
 }
 
-/// Whatever the traffic: what crashes a worker, or logs an error each time, is never asked for, and with a Service in the
-/// configuration nothing that goes through Lua but the route, where it is a label and the configuration has none.
+/// Whatever the traffic: what crashes a worker, goes through Lua, or logs an error each time, is never asked for.
 fn assert_reads(sim: &Sim) {
-    const READ: [&str; 8] = [
-        "kong.route_name",
+    const READ: [&str; 7] = [
         "ngx.request_completion",
         "ngx.upstream_addr",
         "ngx.upstream_connect_time",
@@ -207,9 +205,8 @@ fn errors_that_kong_makes_count_once_at_the_configured_service() {
     assert_eq!(sim.controller.ledger.totals.request_count(), 30);
 }
 
-/// Without a Service in the configuration Kong is asked for it, in request headers, and only when it matters.
 #[test]
-fn errors_that_kong_makes_find_their_service_without_a_configured_one() {
+fn errors_that_kong_makes_count_as_unknown_without_a_configured_service() {
     let mut sim = sim();
     let configuration = sim.controller.configuration();
     sim.configure("main", &configuration);
@@ -218,42 +215,30 @@ fn errors_that_kong_makes_find_their_service_without_a_configured_one() {
         sim.exchange(&to(1).ending(Ending::Reset).shared());
     }
     sim.advance(MS(60_000));
-    assert_eq!(reported(&sim, service), 19, "but for the first");
+    assert_eq!(reported(&sim, service), 0);
     assert_eq!(sim.controller.ledger.totals.request_count(), 20);
+    assert_reads(&sim);
 }
 
 #[test]
-fn a_shared_address_finds_its_service_without_a_configured_one() {
+fn a_shared_address_counts_at_its_first_service_without_a_configured_one() {
     let mut sim = sim();
     let configuration = sim.controller.configuration();
     sim.configure("main", &configuration);
     let targets = ["app", "other"].map(|name| service("demo", name, None));
-    let both = targets.clone().map(|target| {
-        let hint = format!(
-            "demo/{}",
-            target.label("kubernetes_service").unwrap_or_default()
-        );
-        (target, vec![hint])
-    });
+    let both = targets.clone().map(|target| (target, Vec::new()));
     let now = sim.now();
     sim.controller.index.set_candidates(now, &address(1), &both);
-    let other = to(1).cluster("demo/other");
-    sim.exchange(&other.clone().shared());
-    sim.advance(MS(20_000));
-    // Longer than what is read once is remembered for.
     for _ in 0..30 {
+        sim.exchange(&to(1).cluster("demo/other").shared());
         sim.advance(MS(20_000));
-        sim.exchange(&other.clone().shared());
     }
     sim.advance(MS(60_000));
     let [app, other] = targets.map(|target| reported(&sim, target.fingerprint()));
-    assert_eq!(app + other, 31);
-    assert!(
-        app <= 2,
-        "those before it was known that it is shared: {app}"
-    );
+    assert_eq!((app, other), (30, 0));
     let ambiguous = sim.controller.ledger.counter(FilterCounter::Ambiguous);
     assert_eq!(ambiguous, app);
+    assert_reads(&sim);
 }
 
 #[test]

@@ -71,8 +71,6 @@ pub struct Exchange {
     pub phase: Phase,
     /// When its request headers reached the filter.
     pub began: UnixNanos,
-    /// Properties read in the request-headers callback (WasmX caches them).
-    pub cached: BTreeSet<String>,
 }
 
 /// How far a request is.

@@ -6,28 +6,22 @@
 //! timer that runs is set, and doubles one that is set anew. A trap leaves one timer more behind, so that ticks can come
 //! twice in one period: those that come too early are skipped.
 
-use core::cell::Cell;
-
 use foldhash::fast::FixedState;
-use gaugeway_wire::{FilterCounter, Nanos, UnixNanos, limits::KEY_BYTES};
+use gaugeway_wire::{FilterCounter, Nanos, UnixNanos};
 use hashbrown::HashMap;
 
-use super::{Attribute, Attributes, Known, Start, Stream};
+use super::{Attribute, Attributes, Known, Stream};
 use crate::{
     ContextId,
     config::{Config, Gateway, Identity},
     host::{CallToken, Clock, Host, Level, Reply},
     instance::STREAMS,
-    recorder::{Interned, Limits, NameId, Recorder},
+    recorder::{Limits, Recorder},
     roots::{AgentId, Roots},
 };
 
 /// Different identities in one VM: one per route namespace, or per route. Those beyond have none.
 const IDENTITIES: usize = 4096;
-/// Names of Kong's services and routes.
-const NAMES: usize = 2048;
-/// For so long after a request whose Kong service was not known and had to be, it is read.
-const WATCH: Nanos = Nanos::from_millis(60_000);
 
 /// What a timer is to do after a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +69,6 @@ pub struct Instance {
     roots: Roots<Own>,
     requests: HashMap<ContextId, Request, FixedState>,
     identities: Vec<Names>,
-    /// Made with the first one.
-    names: Option<Interned>,
-    /// Kong's service is read of requests that begin before.
-    watched_until: UnixNanos,
     period: Nanos,
     foreign: bool,
 }
@@ -91,8 +81,6 @@ impl Instance {
             roots: Roots::new(Gateway::Kong, limits),
             requests: HashMap::with_hasher(FixedState::with_seed(0)),
             identities: Vec::new(),
-            names: None,
-            watched_until: UnixNanos(0),
             period,
             foreign: false,
         }
@@ -183,59 +171,19 @@ impl Instance {
     }
 
     /// Request headers passed this filter.
-    pub fn on_request_headers(&mut self, context: ContextId, host: &mut impl Attributes) {
-        let Some(request) = self.requests.get_mut(&context) else {
-            return;
-        };
-        let Some(agent) = self.roots.agent_mut(request.agent) else {
-            return;
-        };
-        let at = host.now();
-        let names = self
-            .names
-            .get_or_insert_with(|| Interned::new(NAMES, KEY_BYTES, at.0));
-        let told = request
-            .identity
-            .and_then(|id| self.identities.get(id.0 as usize));
-        let lacks = |of: fn(&Names) -> &str| told.is_none_or(|told| of(told).is_empty());
-        let is_watched = self
-            .watched_until
-            .since(at)
-            .is_some_and(|left| left <= WATCH);
-        let mut read = |attribute, wanted: bool| match wanted {
-            true => host
-                .read(attribute)
-                .map_or(NameId::NONE, |name| names.intern(name).named()),
-            false => NameId::NONE,
-        };
-        let start = Start {
-            at,
-            service: read(
-                Attribute::Service,
-                is_watched && lacks(|told| &told.cluster),
-            ),
-            route: read(
-                Attribute::Route,
-                agent.recorder.records_route() && lacks(|told| &told.identity.route),
-            ),
-        };
-        request.stream.on_request_headers(start);
+    pub fn on_request_headers(&mut self, context: ContextId, clock: &mut impl Clock) {
+        if let Some(request) = self.requests.get_mut(&context) {
+            request.stream.on_request_headers(clock.now());
+        }
     }
 
     /// Response headers passed this filter.
     pub fn on_response_headers<H: Attributes + Host>(&mut self, context: ContextId, host: &mut H) {
         let of_upstream = self.with_request(context, |request, recorder, known| {
-            let before = recorder.counters.get(FilterCounter::Ambiguous);
-            let of_upstream = request.stream.on_response_headers(host, recorder, known);
-            (
-                of_upstream,
-                recorder.counters.get(FilterCounter::Ambiguous) > before,
-            )
+            request.stream.on_response_headers(host, recorder, known)
         });
-        match of_upstream {
-            Some((_, true)) => self.watch(host),
-            Some((false, _)) => self.look_where_this_is(host),
-            _ => {}
+        if of_upstream == Some(false) {
+            self.look_where_this_is(host);
         }
     }
 
@@ -248,20 +196,11 @@ impl Instance {
 
     /// A request's context goes. Attributes cannot be read any more.
     pub fn on_delete(&mut self, context: ContextId, clock: &mut impl Clock) {
-        let orphan = self.with_request(context, |request, recorder, known| {
-            let is_known = !known.service.is_empty();
+        self.with_request(context, |request, recorder, known| {
             let stream = &mut request.stream;
-            stream.on_delete(request.timeout, clock, recorder, known) && !is_known
+            stream.on_delete(request.timeout, clock, recorder, known);
         });
         self.requests.remove(&context);
-        if orphan == Some(true) {
-            self.watch(clock);
-        }
-    }
-
-    /// Kong's service must be known: reads it for a while.
-    fn watch(&mut self, clock: &mut impl Clock) {
-        self.watched_until = UnixNanos(clock.now().0.saturating_add(WATCH.0));
     }
 
     /// A response of no upstream: a plugin's or Kong's own, or this is not Kong.
@@ -286,27 +225,11 @@ impl Instance {
         let told = request
             .identity
             .and_then(|id| self.identities.get(id.0 as usize));
-        let start = request.stream.start();
-        let name = |id: Option<NameId>| {
-            let names = self.names.as_ref()?;
-            Some(names.name(id?)).filter(|name| !name.is_empty())
-        };
-        let read = name(start.map(|start| start.service));
-        let is_read = read.is_some();
-        let asked = Cell::new(false);
         let known = Known {
-            asked: &asked,
-            service: read.or(told.map(|told| &*told.cluster)).unwrap_or_default(),
-            route: name(start.map(|start| start.route))
-                .or(told.map(|told| &*told.identity.route))
-                .unwrap_or_default(),
+            service: told.map(|told| &*told.cluster).unwrap_or_default(),
+            route: told.map(|told| &*told.identity.route).unwrap_or_default(),
         };
-        let done = act(request, &mut agent.recorder, known);
-        // As long as it decides, it is read.
-        if let Some(start) = start.filter(|_| is_read && asked.get()) {
-            self.watched_until = UnixNanos(start.at.0.saturating_add(WATCH.0));
-        }
-        Some(done)
+        Some(act(request, &mut agent.recorder, known))
     }
 
     /// Host calls failed in a way that nothing explains.

@@ -26,8 +26,6 @@ pub(crate) struct Told {
     pub(crate) code: String,
     /// Whether the whole response was sent.
     pub(crate) complete: bool,
-    pub(crate) service: String,
-    pub(crate) route: String,
 }
 
 impl Told {
@@ -41,8 +39,6 @@ impl Told {
             response_times: format!("{}.{:03}", ms / 1000, ms % 1000),
             code: "200".to_owned(),
             complete: true,
-            service: "demo.web.80".to_owned(),
-            route: "r".to_owned(),
         }
     }
 
@@ -54,8 +50,6 @@ impl Told {
             (Attribute::ConnectTime, &self.connect_times),
             (Attribute::ResponseTime, &self.response_times),
             (Attribute::Code, &self.code),
-            (Attribute::Service, &self.service),
-            (Attribute::Route, &self.route),
         ];
         let told = all.into_iter().filter(|(_, value)| !value.is_empty());
         let mut kong: Vec<_> = told

@@ -86,8 +86,10 @@ fn of_exchange(exchange: &mut Exchange, path: &str) -> Property {
             "reading {path} in the request phase traps"
         )));
     }
+    // Cached or not: whatever Lua does there may collect the plan of an old configuration, and with it the instance that
+    // is entered.
     if family(path) == "kong" {
-        return kong(exchange, path);
+        return Err(death(path, "goes through Lua"));
     }
     if ABSENT.contains(&path) || family(path) == "node" {
         return Ok(Err(Status::NotFound));
@@ -114,27 +116,6 @@ fn of_exchange(exchange: &mut Exchange, path: &str) -> Property {
         _ => None,
     };
     Ok(value.map(String::into_bytes).ok_or(Status::NotFound))
-}
-
-/// Lua behind it: safe only in the request-headers callback; what was read there is cached.
-fn kong(exchange: &mut Exchange, path: &str) -> Property {
-    if exchange.phase == Phase::RequestHeaders {
-        exchange.cached.insert(path.to_owned());
-    } else if !exchange.cached.contains(path) {
-        return Err(death(
-            path,
-            "read for the first time after the request headers",
-        ));
-    }
-    let value = match path {
-        "kong.service_name" => exchange.request.cluster.clone(),
-        "kong.route_name" => exchange.request.route.clone(),
-        "kong.service_id" | "kong.route_id" => "00000000-0000-4000-8000-000000000001".to_owned(),
-        "kong.router.service" => format!("{{\"name\":\"{}\"}}", exchange.request.cluster),
-        "kong.router.route" => format!("{{\"name\":\"{}\"}}", exchange.request.route),
-        _ => return Ok(Err(Status::NotFound)),
-    };
-    Ok(Ok(value.into_bytes()))
 }
 
 fn code(exchange: &Exchange) -> String {

@@ -220,7 +220,6 @@ impl Sim {
             root: stream.root,
             phase: Phase::RequestHeaders,
             began: self.clock.now(),
-            cached: std::collections::BTreeSet::new(),
         };
         self.create(worker, context, Context::Stream(exchange));
     }
