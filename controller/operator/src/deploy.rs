@@ -36,7 +36,7 @@ pub use names::{
 pub use naming::{Change, Naming, changes};
 pub use proof::{Proof, prove, vouches};
 pub use route::{Parent, RouteFacts, RouteId, RouteKind};
-pub use tokens::{Edit, PLUGINS, attach_token, detach_token, names_plugin};
+pub use tokens::{Edit, PLUGINS, name_plugin, plugins_of};
 
 use crate::{Target, policy::PolicyId};
 
@@ -159,6 +159,8 @@ pub struct Subject<'a> {
     pub owners: &'a [Owner],
     /// What the strongest says.
     pub deploy: Deploy,
+    /// The strongest asks for the dimension `route`.
+    pub by_route: bool,
     /// Somebody asked to take it out: see [`DETACH`].
     pub detached: bool,
     /// Its class's controller; `None` if the class is not there.
@@ -190,8 +192,8 @@ pub struct Subject<'a> {
 pub struct Plan {
     /// In the order in which they are applied; taken away in the reverse order.
     pub objects: Vec<Manifest>,
-    /// Routes that are to name a plugin.
-    pub tokens: BTreeMap<RouteId, String>,
+    /// Routes that are to name a plugin, and which.
+    pub named: BTreeMap<RouteId, String>,
     /// Leave all that is there for this gateway as it is.
     pub hold: bool,
     /// What to say of it.
@@ -326,7 +328,7 @@ impl Plan {
     #[must_use]
     pub fn outlives(&self, policy: &PolicyId) -> bool {
         let elsewhere = |m: &Manifest| m.namespace != policy.namespace;
-        !self.tokens.is_empty() || self.objects.iter().any(elsewhere)
+        !self.named.is_empty() || self.objects.iter().any(elsewhere)
     }
 }
 

@@ -233,6 +233,7 @@ impl Operator {
                 target: &attached.target,
                 owners: &attached.owners,
                 deploy: attached.deploy,
+                by_route: attached.by_route,
                 detached: attached.detached,
                 controller,
                 token: token.as_ref().map(Token::as_str),

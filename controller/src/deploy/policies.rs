@@ -17,6 +17,8 @@ pub(super) struct Attached<'a> {
     pub(super) owners: Vec<Owner>,
     /// As the strongest says.
     pub(super) deploy: Deploy,
+    /// Likewise.
+    pub(super) by_route: bool,
     /// Somebody asked to take it out.
     pub(super) detached: bool,
 }
@@ -37,6 +39,7 @@ pub(super) fn attached(judged: &Judged) -> impl Iterator<Item = Attached<'_>> {
             target: target?.clone(),
             owners: objects().filter_map(owner).collect(),
             deploy: strongest.settings.deploy,
+            by_route: strongest.settings.route,
             detached: objects().any(is_detached),
         })
     })

@@ -8,7 +8,7 @@ use gaugeway_operator::{
     crd::LatencyPolicy,
     deploy::{
         Change, Manifest, ManifestKind, Naming, Plan, Reason, RouteFacts, changes, is_ours,
-        names_plugin, object_name,
+        object_name, plugins_of,
     },
 };
 use gaugeway_wire::GatewayName;
@@ -188,12 +188,12 @@ impl Operator {
         let (naming, of) = self.naming(judged, plans, there, undone);
         let mut changes = changes(&facts.routes, &naming);
         // Whoever stays is attached first: it costs nothing that others wait for their turn to go.
-        changes.sort_by_key(|change| !change.attach);
+        changes.sort_by_key(|change| change.plugin.is_none());
         for change in changes {
             if !self.gate.is_open() {
                 return;
             }
-            let gateway = of.get(&change.plugin).map_or("", String::as_str);
+            let gateway = of.get(&change.gateway).map_or("", String::as_str);
             let route = facts.routes.iter().find(|r| r.id == change.route);
             match self.cluster.rename(&change, route, TRIES).await {
                 Ok(true) => self.renamed(gateway, &change),
@@ -207,16 +207,17 @@ impl Operator {
     }
 
     fn renamed(&self, gateway: &str, change: &Change) {
-        let (route, write) = (
-            change.route.to_string(),
-            if change.attach { "attach" } else { "detach" },
-        );
+        let write = match change.plugin {
+            Some(_) => "attach",
+            None => "detach",
+        };
         self.wrote(change.route.kind.as_str(), write);
-        info!(gateway, route, plugin = change.plugin, "{write}ed");
+        let (route, plugin) = (change.route.to_string(), change.plugin.as_deref());
+        info!(gateway, route, plugin, "{write}ed");
     }
 
-    /// What is wanted of each name of ours, and whose it is: those of gateways that have policies, those that policies with
-    /// a finalizer once named, and those of plugins that are there.
+    /// What is wanted of the names of each gateway's plugins, and which gateway that is: those that have policies, those
+    /// that policies with a finalizer once named, and those of plugins that are there.
     fn naming(
         &self,
         judged: &Judged,
@@ -225,24 +226,23 @@ impl Operator {
         undone: &Undone,
     ) -> (BTreeMap<String, Naming>, BTreeMap<String, String>) {
         let own = &self.deploying.home.namespace;
-        let mut of = BTreeMap::new();
         let once = held(judged).flat_map(gateways);
-        let once = once.filter_map(|gateway| GatewayName::try_new(&gateway).ok());
-        for gateway in plans.keys().cloned().chain(once) {
-            of.insert(object_name(own, &gateway), gateway.to_string());
-        }
-        for ((kind, _, name), object) in &there.objects {
-            if *kind == ManifestKind::KongPlugin {
-                of.insert(name.clone(), gateway_of(object).to_owned());
-            }
-        }
+        let plugins = there.objects.iter();
+        let plugins = plugins.filter(|((kind, ..), _)| *kind == ManifestKind::KongPlugin);
+        let plugins = plugins.map(|(_, object)| gateway_of(object).to_owned());
+        let known = once.chain(plugins);
+        let known = known.filter_map(|gateway| GatewayName::try_new(&gateway).ok());
+        let all = plans.keys().cloned().chain(known);
+        let of: BTreeMap<_, _> = all
+            .map(|gateway| (object_name(own, &gateway), gateway.to_string()))
+            .collect();
         let wanted = |(name, gateway): (&String, &String)| {
             let plan = plans.iter().find(|(g, _)| g.as_str() == gateway);
             let naming = match plan {
                 _ if undone.failed(gateway) => Naming::AsItIs,
                 Some((_, plan)) if plan.hold => Naming::AsItIs,
-                Some((_, plan)) => Naming::By(plan.tokens.keys().cloned().collect()),
-                None => Naming::By(BTreeSet::new()),
+                Some((_, plan)) => Naming::By(plan.named.clone()),
+                None => Naming::By(BTreeMap::new()),
             };
             (name.clone(), naming)
         };
@@ -263,8 +263,8 @@ impl Operator {
             }
             let gateway = gateway_of(object);
             let named = routes.iter().any(|route| {
-                let names = route.plugins.as_deref();
-                route.id.namespace == *namespace && names.is_some_and(|v| names_plugin(v, name))
+                let mut names = plugins_of(route.plugins.as_deref(), name);
+                route.id.namespace == *namespace && names.any(|n| n == name)
             });
             if *kind == ManifestKind::KongPlugin && named {
                 undone.left.insert(gateway.to_owned());

@@ -1,4 +1,4 @@
-//! The filter in Kong: a plugin per namespace, which routes name.
+//! The filter in Kong: plugins, which routes name.
 
 use anyhow::ensure;
 use gaugeway_apiserver::{Effect, Fault, Logged, Verb};
@@ -185,6 +185,40 @@ async fn routes_name_a_plugin_while_there_is_a_policy_and_are_then_as_they_were(
             assert!(services.clone().all(|r| reads.contains(&r.verb)));
             assert_eq!(at(&log, Verb::Patch, "grpcroutes").len(), 2);
         }
+    })
+    .await;
+}
+
+/// Kong's own errors count for what the plugin says. Never without a plugin meanwhile, and never with two: Kong's ingress
+/// controller takes no second one of a kind.
+#[tokio::test]
+async fn a_route_that_leads_elsewhere_names_another_plugin() {
+    story(async |cluster| {
+        kong(&cluster).await;
+        cluster.apply(&on()).await;
+        let stage = start(&cluster).await;
+        until_named(&cluster, true).await;
+        let first = plugin_of_edge(&cluster).await.unwrap().unwrap();
+        assert_eq!(first["config"]["identity"]["service"], "cart");
+        cluster.apply(&service("mail")).await;
+        for (kind, name) in [("HTTPRoute", "web"), ("GRPCRoute", "api")] {
+            cluster.apply(&route(kind, name, &["mail"])).await;
+        }
+        until("another plugin stands alone", PATIENCE, || async {
+            let plugins = cluster.list("KongPlugin").await?;
+            let [plugin] = &plugins[..] else {
+                anyhow::bail!("{plugins:?}");
+            };
+            ensure!(
+                plugin["config"]["identity"]["service"] == "mail",
+                "{plugin}"
+            );
+            Ok(())
+        })
+        .await
+        .unwrap();
+        until_named(&cluster, true).await;
+        stage.stop().await;
     })
     .await;
 }

@@ -1,7 +1,10 @@
-//! Kong: a `KongPlugin` per namespace of routes, named by the routes themselves.
+//! Kong: `KongPlugin`s that routes name, one for all routes of a namespace that lead to the same Service.
 //!
 //! A plugin cannot be attached to all of Kong, and not to Services: Kong's ingress controller drops every route whose
 //! backends differ in a `konghq.com/*` annotation.
+//!
+//! One per namespace would do for requests that an address answered. But the errors that Kong makes itself never show one,
+//! and nothing else may be asked in Kong: they count for what the plugin says ([`Identity`]).
 
 use std::collections::BTreeSet;
 
@@ -15,6 +18,8 @@ use crate::target::Target;
 
 /// Name of the filter in Kong: that of its file.
 const FILTER: &str = "gaugeway";
+/// Of one gateway, at most: each worker of Kong holds every one.
+const PLUGINS: usize = 512;
 
 pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
     match subject.proof {
@@ -40,10 +45,12 @@ pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
         .iter()
         .filter(|route| is_attached(subject, route))
         .partition(|route| is_shared(subject, route));
-    let namespaces: BTreeSet<&str> = routes.iter().map(|r| &*r.id.namespace).collect();
-    let plugins = namespaces.iter().map(|namespace| {
-        let body = plugin(home, subject, namespace);
-        Manifest::new(home, subject, ManifestKind::KongPlugin, namespace, body)
+    let grain = Grain::of(subject, &routes);
+    let identities: BTreeSet<_> = routes.iter().map(|r| grain.identity(r)).collect();
+    let plugins = identities.iter().map(|identity| {
+        let body = plugin(home, subject, identity);
+        let place = (identity.namespace, identity.plugin(home, subject));
+        Manifest::named(home, subject, ManifestKind::KongPlugin, place, body)
     });
     let mut partly = Vec::new();
     if !shared.is_empty() {
@@ -53,11 +60,77 @@ pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
             few(&names)
         ));
     }
+    if grain == Grain::Namespace {
+        partly.push(format!(
+            "its routes lead to more than {PLUGINS} Services: errors that Kong makes itself count as unknown"
+        ));
+    }
     let mut plan = Plan::deployed(plugins.collect(), partly);
-    let name = names::object_name(&home.namespace, subject.gateway);
-    let tokens = routes.iter().map(|r| (r.id.clone(), name.clone()));
-    plan.tokens = tokens.collect();
+    let named = routes.iter().map(|route| {
+        let name = grain.identity(route).plugin(home, subject);
+        (route.id.clone(), name)
+    });
+    plan.named = named.collect();
     plan
+}
+
+/// What requests count for where no address tells, as far as routes that share a plugin have it in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity<'a> {
+    namespace: &'a str,
+    service: Option<&'a str>,
+    route: Option<&'a str>,
+}
+
+impl Identity<'_> {
+    fn plugin(&self, home: &Installation, subject: &Subject<'_>) -> String {
+        let of_gateway = names::object_name(&home.namespace, subject.gateway);
+        match (self.service, self.route) {
+            (None, None) => of_gateway,
+            (service, route) => {
+                let parts = [service.unwrap_or_default(), route.unwrap_or_default()];
+                format!("{of_gateway}-{}", names::short(&parts))
+            }
+        }
+    }
+}
+
+/// Which routes of a namespace share a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grain {
+    /// None do.
+    Route,
+    /// Those that lead to the same Service and to no other; those that lead to several.
+    Service,
+    /// All.
+    Namespace,
+}
+
+impl Grain {
+    /// The finest that is asked for, and needs no more than [`PLUGINS`].
+    fn of(subject: &Subject<'_>, routes: &[&RouteFacts]) -> Self {
+        let count = |grain: Self| {
+            routes
+                .iter()
+                .map(|r| grain.identity(r))
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
+        let mut grains = [Self::Route, Self::Service].into_iter();
+        let asked = |grain: &Self| *grain != Self::Route || subject.by_route;
+        grains
+            .find(|grain| asked(grain) && count(*grain) <= PLUGINS)
+            .unwrap_or(Self::Namespace)
+    }
+
+    fn identity(self, route: &RouteFacts) -> Identity<'_> {
+        let named = Some(&*route.id.name);
+        Identity {
+            namespace: &route.id.namespace,
+            service: route.service.as_deref().filter(|_| self != Self::Namespace),
+            route: named.filter(|_| self == Self::Route),
+        }
+    }
 }
 
 fn is_attached(subject: &Subject<'_>, route: &RouteFacts) -> bool {
@@ -83,13 +156,17 @@ fn is_shared(subject: &Subject<'_>, route: &RouteFacts) -> bool {
     })
 }
 
-fn plugin(home: &Installation, subject: &Subject<'_>, namespace: &str) -> Value {
+fn plugin(home: &Installation, subject: &Subject<'_>, identity: &Identity<'_>) -> Value {
     let mut config = json!({
         "gateway": subject.gateway.as_str(),
         "controller": home.address(&home.filters),
-        // What requests count for until the controller was first reached, and errors that Kong makes itself.
-        "identity": {"namespace": namespace},
+        "identity": {"namespace": identity.namespace},
     });
+    for (member, name) in [("service", identity.service), ("route", identity.route)] {
+        if let Some(name) = name {
+            config["identity"][member] = json!(name);
+        }
+    }
     if let Some(token) = subject.token {
         config["token"] = json!(token);
     }

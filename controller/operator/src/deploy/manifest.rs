@@ -105,7 +105,7 @@ impl ManifestKind {
 }
 
 impl Manifest {
-    /// Of one gateway, in a namespace. `body` is what stands beside the metadata.
+    /// Of one gateway, the only one of its kind in a namespace. `body` is what stands beside the metadata.
     pub(super) fn new(
         home: &Installation,
         subject: &Subject<'_>,
@@ -114,6 +114,17 @@ impl Manifest {
         body: Value,
     ) -> Self {
         let name = names::object_name(&home.namespace, subject.gateway);
+        Self::named(home, subject, kind, (namespace, name), body)
+    }
+
+    /// Likewise, one of several.
+    pub(super) fn named(
+        home: &Installation,
+        subject: &Subject<'_>,
+        kind: ManifestKind,
+        (namespace, name): (&str, String),
+        body: Value,
+    ) -> Self {
         let mut object = body;
         object["apiVersion"] = json!(format!("{}/{}", kind.group(), kind.version()));
         object["kind"] = json!(kind.as_str());

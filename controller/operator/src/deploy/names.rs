@@ -20,8 +20,8 @@ pub const DETACH: &str = "gaugeway.dev/detach";
 /// On policies whose deployment would outlive them.
 pub const FINALIZER: &str = "gaugeway.dev/detach";
 
-/// Name of everything that belongs to one gateway, and of its plugin in routes' annotations: 64 bits of a hash, readable
-/// in no other way; the annotation [`GATEWAY`] says which.
+/// Name of everything that belongs to one gateway, where there is only one of a kind in a namespace; else its name begins
+/// so, and goes on with a `-`. 64 bits of a hash, readable in no other way: the annotation [`GATEWAY`] says which.
 #[must_use]
 pub fn object_name(instance: &str, gateway: &GatewayName) -> String {
     format!("gaugeway-{}", short(&[instance, gateway.as_str()]))

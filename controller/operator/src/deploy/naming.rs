@@ -1,15 +1,15 @@
 //! Which routes are to name which plugin, and which annotations that changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Edit, RouteFacts, RouteId, attach_token, detach_token};
+use super::{Edit, RouteFacts, RouteId, name_plugin};
 
-/// What is wanted of a plugin's name.
+/// What is wanted of the names of one gateway's plugins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// These routes name it, and no others.
-    By(BTreeSet<RouteId>),
-    /// Nobody knows: whoever names it goes on, and nobody else begins to.
+    /// These routes name these, and no other route names any.
+    By(BTreeMap<RouteId, String>),
+    /// Nobody knows: whoever names one goes on, and nobody else begins to.
     AsItIs,
 }
 
@@ -18,37 +18,34 @@ pub enum Naming {
 pub struct Change {
     /// Which.
     pub route: RouteId,
-    /// The plugin's name.
-    pub plugin: String,
-    /// Added, or taken out.
-    pub attach: bool,
+    /// How the names of the gateway's plugins begin.
+    pub gateway: String,
+    /// The only one of them that it is to name.
+    pub plugin: Option<String>,
 }
 
 impl Change {
     /// To the annotation as it is now.
     #[must_use]
     pub fn edit(&self, value: Option<&str>) -> Edit {
-        if self.attach {
-            attach_token(value, &self.plugin)
-        } else {
-            detach_token(value, &self.plugin)
-        }
+        name_plugin(value, &self.gateway, self.plugin.as_deref())
     }
 }
 
-/// All changes that bring routes to what is wanted, by plugin. Names that are not in `wanted` are somebody else's.
+/// All changes that bring routes to what is wanted, by the gateway's name (see [`super::object_name`]). Names that begin
+/// as none of `wanted` does are somebody else's.
 #[must_use]
 pub fn changes(routes: &[RouteFacts], wanted: &BTreeMap<String, Naming>) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (plugin, naming) in wanted {
+    for (gateway, naming) in wanted {
         let Naming::By(by) = naming else {
             continue;
         };
         changes.extend(routes.iter().filter_map(|route| {
             let change = Change {
                 route: route.id.clone(),
-                plugin: plugin.clone(),
-                attach: by.contains(&route.id),
+                gateway: gateway.clone(),
+                plugin: by.get(&route.id).cloned(),
             };
             (change.edit(route.plugins.as_deref()) != Edit::None).then_some(change)
         }));

@@ -41,6 +41,8 @@ pub struct RouteFacts {
     pub plugins: Option<String>,
     /// Gateways that it names.
     pub parents: Vec<Parent>,
+    /// The one Service in its own namespace that all its backends are.
+    pub service: Option<String>,
     /// Of an Ingress.
     pub class: Option<String>,
     /// Of an Ingress: where its controller says that it is published.
@@ -111,6 +113,7 @@ impl RouteFacts {
                     accepted: is_accepted(object, p, &namespace),
                 })
                 .collect(),
+            service: only_service(kind, object, &namespace),
             class: class(kind, object),
             addresses: published
                 .filter_map(Value::as_str)
@@ -163,6 +166,34 @@ fn is_accepted(route: &Value, parent: &Value, own: &str) -> bool {
         .any(|c| c["type"] == "Accepted" && c["status"] == "True")
 }
 
+fn only_service(kind: RouteKind, route: &Value, own: &str) -> Option<String> {
+    let spec = &route["spec"];
+    let rules = || items(&spec["rules"]);
+    let mut services: Vec<Option<&str>> = match kind {
+        RouteKind::HttpRoute | RouteKind::GrpcRoute => rules()
+            .flat_map(|rule| items(&rule["backendRefs"]))
+            .map(|backend| {
+                let is = |member: &str, what: &str| {
+                    backend[member].as_str().is_none_or(|value| value == what)
+                };
+                let local = is("group", "") && is("kind", "Service") && is("namespace", own);
+                backend["name"].as_str().filter(|_| local)
+            })
+            .collect(),
+        RouteKind::Ingress => rules()
+            .flat_map(|rule| items(&rule["http"]["paths"]))
+            .map(|path| &path["backend"])
+            .chain(Some(&spec["defaultBackend"]).filter(|backend| !backend.is_null()))
+            .map(|backend| backend["service"]["name"].as_str())
+            .collect(),
+    };
+    services.dedup();
+    match *services {
+        [Some(one)] => Some(one.to_owned()),
+        _ => None,
+    }
+}
+
 fn class(kind: RouteKind, object: &Value) -> Option<String> {
     if kind != RouteKind::Ingress {
         return None;
@@ -208,5 +239,59 @@ mod tests {
         both["spec"]["ingressClassName"] = json!("new");
         assert_eq!(of(&both).as_deref(), Some("new"));
         assert_eq!(RouteFacts::of(RouteKind::HttpRoute, &both).class, None);
+    }
+
+    #[test]
+    fn all_backends_are_one_service_or_there_is_none() {
+        let of = |kind: RouteKind, spec: &Value| {
+            let object = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": spec});
+            RouteFacts::of(kind, &object).service
+        };
+        let cart = || json!({"name": "cart", "port": 80});
+        let whole = json!({"group": "", "kind": "Service", "namespace": "shop", "name": "cart"});
+        let mail = || json!({"name": "mail"});
+        let other =
+            json!({"kind": "ServiceImport", "group": "multicluster.x-k8s.io", "name": "cart"});
+        for (backends, service) in [
+            (json!([[cart()], [], [whole]]), Some("cart")),
+            (json!([[cart(), mail()]]), None),
+            (json!([[cart()], [mail()], [cart()]]), None),
+            (json!([[other]]), None),
+            // Nobody's errors are counted for somebody else's Service by naming it.
+            (json!([[{"namespace": "bank", "name": "cart"}]]), None),
+            (json!([]), None),
+        ] {
+            let rules = items(&backends).map(|refs| json!({"backendRefs": refs}));
+            let spec = json!({"rules": rules.collect::<Vec<_>>()});
+            for kind in [RouteKind::HttpRoute, RouteKind::GrpcRoute] {
+                assert_eq!(of(kind, &spec).as_deref(), service, "{backends}");
+            }
+        }
+        let backend = |name: &str| json!({"service": {"name": name, "port": {"number": 80}}});
+        let paths = |names: &[&str]| {
+            let paths: Vec<Value> = names
+                .iter()
+                .map(|n| json!({"backend": backend(n)}))
+                .collect();
+            json!([{"http": {"paths": paths}}])
+        };
+        for (spec, service) in [
+            (json!({"rules": paths(&["cart", "cart"])}), Some("cart")),
+            (
+                json!({"rules": paths(&["cart"]), "defaultBackend": backend("cart")}),
+                Some("cart"),
+            ),
+            (
+                json!({"rules": paths(&["cart"]), "defaultBackend": backend("mail")}),
+                None,
+            ),
+            (
+                json!({"defaultBackend": {"resource": {"name": "cart"}}}),
+                None,
+            ),
+            (json!({"rules": [{"host": "a"}]}), None),
+        ] {
+            assert_eq!(of(RouteKind::Ingress, &spec).as_deref(), service, "{spec}");
+        }
     }
 }

@@ -1,12 +1,18 @@
 //! Which routes name a plugin, while others edit the same annotation: a law over every interleaving.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gaugeway_operator::deploy::{Edit, Naming, RouteFacts, RouteId, RouteKind, changes};
 use proptest::prelude::*;
 use serde_json::json;
 
-const PLUGIN: &str = "gaugeway-0011223344556677";
+const GATEWAY: &str = "gaugeway-0011223344556677";
+/// Names of its plugins.
+const PLUGINS: [&str; 3] = [
+    GATEWAY,
+    "gaugeway-0011223344556677-8899aabbccddeeff",
+    "gaugeway-0011223344556677-ffeeddccbbaa9988",
+];
 
 /// An annotation in a server that compares versions, and what it would be without us.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +35,8 @@ enum Users {
 #[derive(Clone, Debug)]
 enum Step {
     Edits(Users),
-    /// A policy comes or goes.
-    Wants(bool),
+    /// A policy comes or goes, or the route leads elsewhere: which of the plugins is wanted.
+    Wants(Option<usize>),
     /// The controller looks.
     Looks,
     /// And writes what it made of its last look.
@@ -85,9 +91,10 @@ fn id() -> RouteId {
     }
 }
 
-fn wanted(named: bool) -> BTreeMap<String, Naming> {
-    let by = named.then(id).into_iter().collect::<BTreeSet<_>>();
-    BTreeMap::from([(PLUGIN.to_owned(), Naming::By(by))])
+fn wanted(plugin: Option<usize>) -> BTreeMap<String, Naming> {
+    let by = plugin.map(|at| (id(), PLUGINS[at].to_owned()));
+    let naming = Naming::By(by.into_iter().collect());
+    BTreeMap::from([(GATEWAY.to_owned(), naming)])
 }
 
 fn route(value: Option<&str>) -> RouteFacts {
@@ -99,9 +106,9 @@ fn route(value: Option<&str>) -> RouteFacts {
 }
 
 /// What the controller makes of a look.
-fn edit(value: Option<&str>, named: bool) -> Edit {
+fn edit(value: Option<&str>, plugin: Option<usize>) -> Edit {
     let routes = [route(value)];
-    let changes = changes(&routes, &wanted(named));
+    let changes = changes(&routes, &wanted(plugin));
     let change = changes.first();
     change.map_or(Edit::None, |change| change.edit(value))
 }
@@ -118,7 +125,7 @@ fn users() -> impl Strategy<Value = Users> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => users().prop_map(Step::Edits),
-        2 => any::<bool>().prop_map(Step::Wants),
+        2 => proptest::option::of(0..PLUGINS.len()).prop_map(Step::Wants),
         4 => Just(Step::Looks),
         4 => Just(Step::Writes),
         1 => Just(Step::Dies),
@@ -132,13 +139,13 @@ proptest! {
     #[test]
     fn any_interleaving_ends_with_the_users_own(begin in proptest::option::of("[ ,a-d]{0,6}"), steps in steps()) {
         let mut server = Server { value: begin.clone(), theirs: begin, ..Server::default() };
-        let mut named = false;
+        let mut plugin = None;
         let mut seen: Option<(u32, Edit)> = None;
         for step in &steps {
             match step {
                 Step::Edits(edit) => server.edit(edit),
-                Step::Wants(wants) => named = *wants,
-                Step::Looks => seen = Some((server.version, edit(server.value.as_deref(), named))),
+                Step::Wants(wants) => plugin = *wants,
+                Step::Looks => seen = Some((server.version, edit(server.value.as_deref(), plugin))),
                 Step::Writes => if let Some((version, edit)) = seen.take() {
                     server.write(version, edit);
                 },
@@ -146,12 +153,15 @@ proptest! {
             }
             // Never more than once, and all of theirs is there in its order.
             let names: Vec<_> = server.value.iter().flat_map(|v| v.split(',')).collect();
-            prop_assert!(names.iter().filter(|n| n.trim() == PLUGIN).count() <= 1);
+            prop_assert!(names.iter().filter(|n| n.trim().starts_with(GATEWAY)).count() <= 1);
         }
         // Quiet: a look and a write do it, and then there is nothing left to do.
-        for named in [true, false] {
-            server.write(server.version, edit(server.value.as_deref(), named));
-            prop_assert_eq!(edit(server.value.as_deref(), named), Edit::None);
+        for plugin in [Some(1), Some(2), Some(0), None] {
+            server.write(server.version, edit(server.value.as_deref(), plugin));
+            prop_assert_eq!(edit(server.value.as_deref(), plugin), Edit::None);
+            let value = server.value.iter().flat_map(|v| v.split(','));
+            let ours: Vec<_> = value.filter(|n| n.trim().starts_with(GATEWAY)).collect();
+            prop_assert_eq!(ours, plugin.map(|at| PLUGINS[at]).into_iter().collect::<Vec<_>>());
         }
         prop_assert_eq!(server.value, server.theirs);
     }
@@ -159,11 +169,12 @@ proptest! {
 
 #[test]
 fn what_nobody_knows_stays_as_it_is() {
-    let as_it_is = BTreeMap::from([(PLUGIN.to_owned(), Naming::AsItIs)]);
-    for value in [None, Some("a"), Some(PLUGIN)] {
+    let as_it_is = BTreeMap::from([(GATEWAY.to_owned(), Naming::AsItIs)]);
+    for value in [None, Some("a"), Some(PLUGINS[0]), Some(PLUGINS[1])] {
         assert_eq!(changes(&[route(value)], &as_it_is), []);
     }
     // A name that is not among ours is somebody else's, whatever it looks like.
-    let theirs = [route(Some("gaugeway-ffffffffffffffff"))];
-    assert_eq!(changes(&theirs, &wanted(false)), []);
+    for theirs in ["gaugeway-ffffffffffffffff", "gaugeway-0011223344556677a"] {
+        assert_eq!(changes(&[route(Some(theirs))], &wanted(None)), []);
+    }
 }
