@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Api, Client, api::PostParams};
 use rustls::sign::CertifiedKey;
 use tokio::{
@@ -70,8 +70,10 @@ pub(crate) struct Keeper {
     tell: watch::Sender<Option<Arc<CertifiedKey>>>,
     /// As last read or written.
     held: Option<Held>,
-    /// Somebody had the registration taken away: not made anew by this process.
-    detached: bool,
+    started: Timestamp,
+    /// When somebody had the registration taken away. No replica makes it anew that ran then: one that takes over while all
+    /// of them end would leave it behind, and a registration that nobody answers keeps namespaces from being deleted.
+    detached_at: Option<Timestamp>,
     /// What was said last, so that it is said once.
     told: Option<String>,
 }
@@ -94,7 +96,8 @@ impl Keeper {
             telemetry,
             tell,
             held: None,
-            detached: false,
+            started: instant(),
+            detached_at: None,
             told: None,
         };
         tokio::spawn(keeper.run(every));
@@ -123,11 +126,10 @@ impl Keeper {
 
     /// In this order: what is published, then the Secret; see [`super::rotation`].
     async fn round(&mut self) -> Result<(), String> {
-        let registering = self.wanted.registered.is_some() && !self.detached;
-        let found = if registering {
-            Some(Found::read(&self.client).await)
-        } else {
-            None
+        // Before the Secret.
+        let found = match self.wanted.registered {
+            Some(_) => Some(Found::read(&self.client).await),
+            None => None,
         };
         let (held, version) = self.read().await?;
         self.show(&held)?;
@@ -141,8 +143,13 @@ impl Keeper {
         if !self.gate.is_open() {
             return Ok(());
         }
-        let home = self.wanted.registered.clone();
-        let registering = found.zip(home);
+        let mut registering = found.zip(self.wanted.registered.clone());
+        if let Some((found, home)) = registering.take_if(|(found, home)| found.is_detached(home)) {
+            return self.take_out(found, &home, &held, version).await;
+        }
+        if self.is_detached() && registering.take().is_some() {
+            self.telemetry.callers.registered("detached");
+        }
         let published = registering
             .as_ref()
             .and_then(|(found, home)| found.published(home));
@@ -173,7 +180,29 @@ impl Keeper {
         }
     }
 
-    async fn register(&mut self, found: Found, home: &Home, bundle: &str) -> Result<(), String> {
+    /// Says so in the Secret before: whoever leads next is to know it.
+    async fn take_out(
+        &mut self,
+        found: Found,
+        home: &Home,
+        held: &Held,
+        version: String,
+    ) -> Result<(), String> {
+        if !self.is_detached() {
+            self.detached_at = Some(instant());
+            if !self.write(held, Some(version)).await? {
+                return Ok(());
+            }
+            info!("the metrics API was taken out on demand; it comes back with the next start");
+        }
+        self.register(found, home, &held.bundle()).await
+    }
+
+    fn is_detached(&self) -> bool {
+        self.detached_at.is_some_and(|at| at >= self.started)
+    }
+
+    async fn register(&self, found: Found, home: &Home, bundle: &str) -> Result<(), String> {
         let callers = &self.telemetry.callers;
         match found.settle(&self.client, home, bundle).await {
             Ok(Standing::Ours) => {
@@ -182,8 +211,6 @@ impl Keeper {
             }
             Ok(Standing::Detached) => {
                 callers.registered("detached");
-                info!("the metrics API was taken out on demand; it comes back with the next start");
-                self.detached = true;
                 Ok(())
             }
             Ok(Standing::Foreign(text)) => {
@@ -205,8 +232,7 @@ impl Keeper {
 
     /// What the Secret holds. Of several replicas that find none, one makes it; where it was removed, it comes back as it
     /// was.
-    async fn read(&self) -> Result<(Held, String), String> {
-        let name = &self.wanted.secret;
+    async fn read(&mut self) -> Result<(Held, String), String> {
         let found = match self.get().await? {
             Some(found) => Some(found),
             None => {
@@ -221,6 +247,8 @@ impl Keeper {
             }
         };
         let found = found.ok_or("its Secret was removed as soon as it was made")?;
+        self.detached_at = secret::detached_at(&found);
+        let name = &self.wanted.secret;
         let held = secret::parse(&found).map_err(|error| {
             format!("Secret {name} cannot be used, remove it and it is made anew: {error:#}")
         })?;
@@ -243,7 +271,7 @@ impl Keeper {
             namespace, secret, ..
         } = &self.wanted;
         let creating = version.is_none();
-        let object = secret::of(held, namespace, secret, version);
+        let object = secret::of(held, self.detached_at, (namespace, secret), version);
         let params = PostParams::default();
         let written = async {
             if creating {
@@ -284,6 +312,10 @@ fn advice(failure: &Failure, rights: &str) -> String {
     } else {
         text.to_owned()
     }
+}
+
+fn instant() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 fn now() -> Seconds {

@@ -128,6 +128,12 @@ impl Found {
         ours.then(|| self.bundle().unwrap_or_default())
     }
 
+    /// Somebody asked for it to be taken away.
+    pub(super) fn is_detached(&self, home: &Home) -> bool {
+        let mut there = self.0.iter().flatten();
+        there.any(|of| home.is(service_of(of)) && of.annotations().contains_key(DETACH))
+    }
+
     /// Makes it so, or takes it back.
     pub(super) async fn settle(
         self,
@@ -136,12 +142,12 @@ impl Found {
         bundle: &str,
     ) -> Result<Standing, Failure> {
         let api: Api<APIService> = Api::all(client.clone());
-        let there = || self.0.iter().flatten();
-        if there().any(|of| home.is(service_of(of)) && of.annotations().contains_key(DETACH)) {
+        if self.is_detached(home) {
             self.take_back(&api, home).await?;
             return Ok(Standing::Detached);
         }
-        if let Some(other) = there().find(|of| !home.is(service_of(of))) {
+        let mut there = self.0.iter().flatten();
+        if let Some(other) = there.find(|of| !home.is(service_of(of))) {
             let text = described(other);
             self.take_back(&api, home).await?;
             return Ok(Standing::Foreign(text));

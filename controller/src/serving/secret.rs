@@ -1,18 +1,28 @@
 //! What the Secret holds, as its entries.
 //!
 //! `tls.crt` (the port's certificate, then its authority) and `tls.key` are what is shown, `next.crt` and `next.key` what will
-//! be; `ca.crt` has every authority: it is what clients are to trust.
+//! be; `ca.crt` has every authority: it is what clients are to trust. An annotation says since when the registration is taken
+//! out.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::core::ObjectMeta;
+use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
+use kube::{ResourceExt as _, core::ObjectMeta};
 
 use super::{
     generation::{read, read_authority, split},
     rotation::{Generation, Held},
 };
+
+/// Annotation: when the registration was taken out on demand.
+const DETACHED_AT: &str = "gaugeway.dev/detached-at";
+
+/// When the registration was taken out on demand, if it was.
+pub(super) fn detached_at(secret: &Secret) -> Option<Timestamp> {
+    let annotation = secret.annotations().get(DETACHED_AT);
+    annotation.and_then(|text| text.parse().ok())
+}
 
 /// # Errors
 /// When an entry is missing or is not what it should be.
@@ -47,7 +57,12 @@ pub(super) fn parse(secret: &Secret) -> Result<Held> {
 }
 
 /// A new one; with the version of one that was read, an update of that.
-pub(super) fn of(held: &Held, namespace: &str, name: &str, version: Option<String>) -> Secret {
+pub(super) fn of(
+    held: &Held,
+    detached_at: Option<Timestamp>,
+    (namespace, name): (&str, &str),
+    version: Option<String>,
+) -> Secret {
     let chain = |of: &Generation| format!("{}{}", of.certificate, of.authority.pem);
     let mut data: BTreeMap<&str, String> = BTreeMap::from([
         ("tls.crt", chain(&held.current)),
@@ -59,6 +74,7 @@ pub(super) fn of(held: &Held, namespace: &str, name: &str, version: Option<Strin
         data.insert("next.key", next.key.clone());
     }
     let labels = [("app.kubernetes.io/name".to_owned(), "gaugeway".to_owned())];
+    let annotations = detached_at.map(|at| [(DETACHED_AT.to_owned(), at.to_string())].into());
     let entries = data.into_iter();
     let entries = entries.map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes())));
     Secret {
@@ -66,6 +82,7 @@ pub(super) fn of(held: &Held, namespace: &str, name: &str, version: Option<Strin
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
             labels: Some(labels.into()),
+            annotations,
             resource_version: version,
             ..ObjectMeta::default()
         },
@@ -87,9 +104,12 @@ mod tests {
         let names = BTreeSet::from(["a.svc".to_owned()]);
         let make = |now| make(&names, now).unwrap();
         let mut held = Held::first(make(1_800_000_000));
-        for _ in 0..2 {
-            held = parse(&of(&held, "gaugeway", "apis", None)).unwrap();
-            assert_eq!(parse(&of(&held, "gaugeway", "apis", None)).unwrap(), held);
+        for detached in [None, Some(Timestamp::UNIX_EPOCH)] {
+            let secret = of(&held, detached, ("gaugeway", "apis"), None);
+            assert_eq!(detached_at(&secret), detached);
+            held = parse(&secret).unwrap();
+            let again = of(&held, detached, ("gaugeway", "apis"), None);
+            assert_eq!(parse(&again).unwrap(), held);
             held.older.insert(make(1_700_000_000).authority);
             held.next = Some(make(1_800_000_001));
         }

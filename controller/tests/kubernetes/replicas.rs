@@ -312,6 +312,26 @@ async fn until_connections(stage: &Stage, expected: f64) {
     .unwrap();
 }
 
+const METRICS_API: &str = "/apis/custom.metrics.k8s.io/v1beta2";
+
+/// What an autoscaler is answered that asks a replica for a value.
+async fn value(cluster: &Cluster, replica: &Stage) -> Answer {
+    let metric = "gaugeway_upstream_concurrency";
+    let path = format!(
+        "{METRICS_API}/namespaces/{}/services/cart/{metric}",
+        cluster.namespace
+    );
+    let client = Client::unpooled(replica.ports().api);
+    client.send(Request::get(&path)).await.unwrap()
+}
+
+/// An API that does not say what it serves keeps namespaces from being deleted.
+async fn assert_discovered(replica: &Stage) {
+    let client = Client::unpooled(replica.ports().api);
+    let served = client.send(Request::get(METRICS_API)).await.unwrap();
+    assert_eq!(served.status, 200, "{}", served.text());
+}
+
 #[tokio::test]
 async fn one_leads_the_other_passes_on_and_takes_over_when_it_goes() {
     story(async |cluster| {
@@ -337,13 +357,7 @@ async fn one_leads_the_other_passes_on_and_takes_over_when_it_goes() {
         assert_eq!(windows.status, 200, "{}", windows.text());
         assert!(windows.text().contains(&edge), "{}", windows.text());
         // A value too: the leader says why there is none. What is served, a replica says itself.
-        let api = "/apis/custom.metrics.k8s.io/v1beta2";
-        let metric = "gaugeway_upstream_concurrency";
-        let value = format!(
-            "{api}/namespaces/{}/services/cart/{metric}",
-            cluster.namespace
-        );
-        let value = asked.send(Request::get(&value)).await.unwrap();
+        let value = value(&cluster, &b).await;
         assert_eq!(value.status, 404, "{}", value.text());
         assert!(
             value
@@ -352,8 +366,7 @@ async fn one_leads_the_other_passes_on_and_takes_over_when_it_goes() {
             "{}",
             value.text()
         );
-        let served = asked.send(Request::get(api)).await.unwrap();
-        assert_eq!(served.status, 200, "{}", served.text());
+        assert_discovered(&b).await;
         // Without waiting for the Lease to run out.
         a.stop().await;
         acknowledged(&cluster, &b, 3).await;
@@ -383,6 +396,15 @@ async fn without_an_api_server_reports_are_refused_and_nothing_is_lost() {
         let page = scraper.send(Request::get("/metrics")).await.unwrap();
         assert_eq!(page.headers["x-gaugeway-stale"], "1");
         until_requests(&a, 1).await;
+        // To an autoscaler it is unknown: it leaves the size as it is.
+        let value = value(&cluster, &a).await;
+        assert_eq!(value.status, 404, "{}", value.text());
+        assert!(
+            value.text().contains("another may lead"),
+            "{}",
+            value.text()
+        );
+        assert_discovered(&a).await;
         cluster.double().come_back();
         acknowledged(&cluster, &a, 2).await;
         until_requests(&a, 2).await;
@@ -433,6 +455,13 @@ async fn nobody_leads_without_a_right_to_the_lease() {
             "{}",
             refused.text()
         );
+        let value = value(&cluster, &a).await;
+        assert_eq!(value.status, 503, "{}", value.text());
+        assert_eq!(value.headers["retry-after"], "1");
+        assert_eq!(value.headers["connection"], "close");
+        let status: serde_json::Value = serde_json::from_str(&value.text()).unwrap();
+        assert_eq!(status["kind"], "Status", "{status}");
+        assert_discovered(&a).await;
         // An HTTP/2 caller is sent away too, not only answered: its pool would stay with this replica.
         let pooled = Client::h2c(a.ports().filters);
         let gateway = format!("{}/edge", cluster.namespace);

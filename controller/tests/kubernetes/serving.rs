@@ -275,11 +275,11 @@ async fn a_certificate_that_has_ended_is_replaced() {
 }
 
 #[tokio::test]
-async fn detaching_takes_the_registration_away_and_it_stays_away() {
+async fn detaching_takes_the_registration_away_until_a_controller_starts_anew() {
     story_with_faults(async |cluster| {
         cluster.define_policies().await;
-        let stage = start(&cluster).await;
-        until_registered(&cluster, &[&stage]).await;
+        let (stage, other) = tokio::join!(start(&cluster), start(&cluster));
+        until_registered(&cluster, &[&stage, &other]).await;
         let of = config::Cluster {
             kubeconfig: Some(cluster.kubeconfig.clone()),
             own_namespace: Some(cluster.namespace.clone()),
@@ -289,7 +289,15 @@ async fn detaching_takes_the_registration_away_and_it_stays_away() {
         for name in VERSIONS {
             assert!(cluster.get("APIService", name).await.is_err(), "{name}");
         }
+        // Nor does one take it for missing that did not take it away, but would lead if the other ended first.
         until_state(&stage, "detached").await;
+        until_state(&other, "detached").await;
+        stage.stop().await;
+        other.stop().await;
+        // Who starts one again wants it again.
+        let stage = start(&cluster).await;
+        until_registered(&cluster, &[&stage]).await;
+        until_state(&stage, "registered").await;
         stage.stop().await;
     })
     .await;
