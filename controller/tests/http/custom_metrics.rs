@@ -205,7 +205,7 @@ fn pod_target(pod: &str) -> Target {
 }
 
 /// `pay-0` and `pay-1` had traffic, the new `pay-2` none yet.
-async fn paying() -> Scene {
+pub(crate) async fn paying() -> Scene {
     let scene = Scene::start_with(|config| {
         let Source::Manifests(manifests) = &config.source else {
             panic!()
@@ -237,7 +237,7 @@ fn named(list: &Value) -> Vec<(String, f64)> {
     items.iter().map(one).collect()
 }
 
-const AVERAGE: &str = "gaugeway_upstream_latency_average_milliseconds";
+pub(crate) const AVERAGE: &str = "gaugeway_upstream_latency_average_milliseconds";
 const RATE: &str = "gaugeway_upstream_requests_per_second";
 
 #[tokio::test]

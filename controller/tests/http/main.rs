@@ -9,6 +9,7 @@
 mod api;
 mod calls;
 mod custom_metrics;
+mod frozen;
 mod hostile;
 mod hpa;
 mod keys;
