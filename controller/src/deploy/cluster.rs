@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::source::kubernetes::{Failure, Keep, Lists, Served, Which};
+use crate::source::kubernetes::{Discovery, Failure, Keep, Lists, Served, Which};
 
 /// An API server that is slower than this is asked again later.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,6 +62,8 @@ pub(crate) struct Cluster {
 /// What is asked again and again.
 #[derive(Clone)]
 pub(crate) struct Watched {
+    /// What of it there can be.
+    pub(crate) discovery: Discovery,
     /// As JSON: read, it takes many times the room.
     pub(crate) objects: Lists<Arc<str>>,
     pub(crate) routes: Lists<RouteFacts>,
@@ -285,6 +287,10 @@ impl Cluster {
         Ok(found)
     }
 
+    pub(super) async fn takes(&self, kind: ManifestKind) -> Result<bool, Failure> {
+        self.serves(&of_manifest(kind)).await
+    }
+
     /// The object of that name, whoever's it is.
     pub(super) async fn get(&self, manifest: &Manifest) -> Result<Option<Value>, Failure> {
         let api = self.api(of_manifest(manifest.kind), &manifest.namespace);
@@ -429,6 +435,9 @@ impl Cluster {
 
     /// `None` where the kind is not served.
     async fn list(&self, which: &Which) -> Result<Option<Vec<Value>>, Failure> {
+        if !self.serves(&which.served).await? {
+            return Ok(None);
+        }
         let (client, resource) = (self.client.clone(), which.served.resource());
         let api: Api<DynamicObject> = match &which.namespace {
             None => Api::all_with(client, &resource),
@@ -439,7 +448,10 @@ impl Cluster {
         let mut all = Vec::new();
         loop {
             let page = match patient(api.list(&params)).await {
-                Err(failure) if failure.is_not_found() => return Ok(None),
+                Err(failure) if failure.is_not_found() => {
+                    self.forget().await;
+                    return Ok(None);
+                }
                 page => page?,
             };
             all.extend(page.items.iter().filter_map(value));
@@ -447,6 +459,22 @@ impl Cluster {
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(Some(all)),
             }
+        }
+    }
+
+    /// Whether it is worth asking: who asks the API server itself each time hears it there.
+    async fn serves(&self, served: &Served) -> Result<bool, Failure> {
+        match &self.watched {
+            Some(watched) if !served.group.is_empty() => {
+                Ok(watched.discovery.find(served).await?.is_some())
+            }
+            _ => Ok(true),
+        }
+    }
+
+    async fn forget(&self) {
+        if let Some(watched) = &self.watched {
+            watched.discovery.forget().await;
         }
     }
 }

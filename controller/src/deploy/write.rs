@@ -64,6 +64,8 @@ impl Undone {
 
 /// Why an object was not applied.
 enum Unapplied {
+    /// The cluster has no such kind.
+    NotServed,
     /// Somebody else has one of that name.
     NotOurs,
     /// The gateway's own controller would refuse it.
@@ -124,11 +126,12 @@ impl Operator {
                     let text = format!("a dry run of {what} was refused: {}", failure.text());
                     undone.fail(gateway.as_str(), Reason::WasmNotProven, text);
                 }
-                Err(Unapplied::Failed(failure)) if failure.is_not_found() => {
+                Err(Unapplied::NotServed) => {
                     let text = format!(
-                        "{what}: the cluster does not serve {}.{}; its CustomResourceDefinition, or the namespace, is missing",
+                        "{what}: the cluster does not serve {}.{} in version {}; install its CustomResourceDefinition",
                         manifest.kind.plural(),
-                        manifest.kind.group()
+                        manifest.kind.group(),
+                        manifest.kind.version(),
                     );
                     undone.fail(gateway.as_str(), Reason::ApplyFailed, text);
                 }
@@ -144,6 +147,9 @@ impl Operator {
         let mut held = there.of(manifest).cloned();
         for tries in 1.. {
             if held.is_none() {
+                if !self.cluster.takes(manifest.kind).await? {
+                    return Err(Unapplied::NotServed);
+                }
                 held = self.cluster.get(manifest).await?;
             }
             if let Some(held) = &held {

@@ -28,6 +28,7 @@ use tracing::info;
 
 pub(crate) use self::{
     client::connect,
+    discovery::Discovery,
     failure::{Failure, Retry},
     keep::{Kept, Store},
     kinds::Served,
@@ -107,6 +108,7 @@ pub(crate) async fn start(
         "watching"
     );
     let mut source = Starting {
+        discovery: Discovery::new(client.client.clone(), cluster.pace.status / 2),
         client: client.client,
         cluster,
         feed,
@@ -166,6 +168,7 @@ impl KubernetesSource {
 
 struct Starting<'a> {
     client: Client,
+    discovery: Discovery,
     cluster: &'a Cluster,
     feed: Feed,
     state: SourceState,
@@ -213,6 +216,7 @@ impl Starting<'_> {
     {
         let pump = Pump {
             client: self.client.clone(),
+            discovery: self.discovery.clone(),
             served,
             watch: self.state.watch(served.kind, namespace.clone()),
             namespace,
@@ -240,11 +244,13 @@ impl Starting<'_> {
         let (proved, proofs) = watch::channel(Arc::default());
         let watching = Watching {
             client: self.client.clone(),
+            discovery: self.discovery.clone(),
             pace: self.cluster.pace,
             state: self.state.clone(),
             metrics: self.telemetry.source.clone(),
         };
         let watched = deploy::Watched {
+            discovery: self.discovery.clone(),
             objects: Lists::new(watching.clone()),
             routes: Lists::new(watching),
         };

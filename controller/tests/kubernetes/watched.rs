@@ -70,14 +70,8 @@ async fn rounds_that_find_nothing_to_do_list_nothing() {
         cluster.apply(&on()).await;
         let stage = start(&cluster).await;
         until_named(&cluster, true).await;
-        // The Pods of a gateway that says where it is published, and kinds that this cluster does not serve.
-        let few = [
-            "pods",
-            "services",
-            "envoyextensionpolicies",
-            "envoypatchpolicies",
-            "wasmplugins",
-        ];
+        // Of a gateway that says where it is published.
+        let few = ["pods", "services"];
         until("what is asked is watched", PATIENCE, || async {
             let asked = asked(&cluster, &stage).await;
             let lists = asked.iter().filter(|(verb, _)| *verb == Verb::List);
@@ -184,6 +178,93 @@ async fn a_kind_that_comes_later_is_written_and_then_watched() {
         })
         .await
         .unwrap();
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// Of kinds that the cluster does not serve nothing is asked, whatever the number of namespaces: discovery says so.
+#[tokio::test]
+async fn kinds_that_are_not_served_are_looked_for_by_discovery_alone() {
+    story_with_faults(async |cluster| {
+        istio(&cluster).await;
+        let stage = start(&cluster).await;
+        until_reason(&cluster, "NoWorkers").await;
+        let kinds = [
+            "envoyextensionpolicies",
+            "envoypatchpolicies",
+            "kongplugins",
+        ];
+        let all = asked(&cluster, &stage).await;
+        let absent: Vec<_> = all
+            .iter()
+            .filter(|(_, of)| kinds.contains(&&**of))
+            .collect();
+        assert!(absent.is_empty(), "{absent:?}");
+        assert!(all.iter().any(|(verb, _)| *verb == Verb::Discover));
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// A definition that goes takes the objects with it. That is said, nothing is asked of it meanwhile, and when it comes back
+/// they are written anew.
+#[tokio::test]
+async fn a_kind_that_goes_is_waited_for() {
+    story_with_faults(async |cluster| {
+        istio(&cluster).await;
+        let stage = start(&cluster).await;
+        until_reason(&cluster, "NoWorkers").await;
+        for _ in 0..2 {
+            let definition = "wasmplugins.extensions.istio.io";
+            cluster.delete("CustomResourceDefinition", definition).await;
+            until_reason(&cluster, "ApplyFailed").await;
+            let object = cluster.get("LatencyPolicy", "p").await.unwrap();
+            let said = object["status"]["ancestors"][0]["conditions"][1]["message"].to_string();
+            let advice = format!("does not serve {definition} in version v1alpha1; install its");
+            assert!(said.contains(&advice), "{said}");
+            let all = asked(&cluster, &stage).await;
+            let of: Vec<_> = all.iter().filter(|(_, of)| of == "wasmplugins").collect();
+            assert!(of.is_empty(), "{of:?}");
+            let group = "extensions.istio.io";
+            cluster
+                .define_kind(group, "v1alpha1", "WasmPlugin", "wasmplugins")
+                .await;
+            until_there(&cluster, "WasmPlugin").await;
+            until_reason(&cluster, "NoWorkers").await;
+        }
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// Who cannot be asked what there is leaves everything as it is.
+#[tokio::test]
+async fn discovery_that_fails_takes_nothing_away() {
+    story_with_faults(async |cluster| {
+        istio(&cluster).await;
+        let stage = start(&cluster).await;
+        until_reason(&cluster, "NoWorkers").await;
+        let plugin = until_there(&cluster, "WasmPlugin").await;
+        let double = cluster.double();
+        double.fault(Fault::always(Effect::Status(500)).verbs(&[Verb::Discover]));
+        double.drop_watches();
+        until("rounds fail", PATIENCE, || async {
+            let failed = [("result", "failed")];
+            ensure!(
+                stage
+                    .metric("gaugeway_deploy_rounds_total", &failed)
+                    .await?
+                    >= 3.0
+            );
+            Ok(())
+        })
+        .await
+        .unwrap();
+        double.lift_faults();
+        let _ = asked(&cluster, &stage).await;
+        let after = until_there(&cluster, "WasmPlugin").await;
+        assert_eq!(after["metadata"]["uid"], plugin["metadata"]["uid"]);
         stage.stop().await;
     })
     .await;

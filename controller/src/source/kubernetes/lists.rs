@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::{
     Pace,
     deliver::{Deliver, Told},
+    discovery::Discovery,
     kinds::Served,
     pump::Pump,
 };
@@ -64,6 +65,7 @@ struct Inner<T> {
 #[derive(Clone)]
 pub(super) struct Watching {
     pub(super) client: Client,
+    pub(super) discovery: Discovery,
     pub(super) pace: Pace,
     pub(super) state: SourceState,
     pub(super) metrics: SourceMetrics,
@@ -105,6 +107,7 @@ impl<T: Clone + Send + 'static> Lists<T> {
         }
         let Watching {
             client,
+            discovery,
             pace,
             state,
             metrics,
@@ -113,6 +116,7 @@ impl<T: Clone + Send + 'static> Lists<T> {
         let shelf = Arc::new(Mutex::new(Shelf::default()));
         let pump = Pump {
             client,
+            discovery,
             served: which.served,
             namespace: which.namespace.clone(),
             labels: which.labels.clone(),

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use super::{
     Pace,
     deliver::{Deliver, Told},
-    discovery,
+    discovery::Discovery,
     failure::{Failure, Retry},
     kinds::Served,
 };
@@ -58,6 +58,7 @@ impl<T> Asked for T where
 /// See the module's documentation.
 pub(super) struct Pump {
     pub(super) client: Client,
+    pub(super) discovery: Discovery,
     pub(super) served: Served,
     /// All if `None`.
     pub(super) namespace: Option<String>,
@@ -76,10 +77,13 @@ impl Pump {
     pub(super) async fn run<D: Deliver<Object: Asked>>(self, mut deliver: D) {
         let mut retry = Retry::new(self.pace);
         loop {
-            let wait = match discovery::find(&self.client, &self.served).await {
+            let wait = match self.discovery.find(&self.served).await {
                 Ok(Some(resource)) => match self.follow(&resource, &mut deliver).await {
                     // Looked at once more before it is called absent.
-                    Ok(Vanished) => retry.next(),
+                    Ok(Vanished) => {
+                        self.discovery.forget().await;
+                        retry.next()
+                    }
                     Err(MappingStopped) => return,
                 },
                 Ok(None) => {
@@ -89,8 +93,8 @@ impl Pump {
                     }
                     self.pace.discovery
                 }
-                Err(error) => {
-                    self.failed(&Failure::of(&error));
+                Err(failure) => {
+                    self.failed(&failure);
                     retry.next()
                 }
             };
