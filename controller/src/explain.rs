@@ -179,6 +179,7 @@ impl Explainer {
             uses,
             endpoints,
             gateways,
+            only: None,
         }
     }
 
@@ -219,6 +220,7 @@ impl Explainer {
         let mut services = self.services(&names).await;
         for case in &mut services {
             if let Some(asked) = gateway {
+                case.only = Some(asked.to_string());
                 case.gateways.retain(|(g, _)| g.name == asked.as_str());
                 case.uses
                     .retain(|u| u.gateways.iter().any(|g| g == asked.as_str()));

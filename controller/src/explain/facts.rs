@@ -21,6 +21,8 @@ pub(super) struct ServiceCase {
     /// Gateways whose routes reach it.
     pub(super) gateways: Vec<(GatewayCase, Selected)>,
     pub(super) counts: CountsCase,
+    /// The only gateway that was asked about; all if `None`.
+    pub(super) only: Option<String>,
 }
 
 /// A gateway.

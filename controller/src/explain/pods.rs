@@ -1,5 +1,7 @@
 //! Pods, workloads and addresses: whose they are, then the Service's chain.
 
+use gaugeway_index::explain::CandidateFacts;
+
 use super::{
     Verdict,
     answer::{Explanation, Step},
@@ -122,30 +124,26 @@ fn owners(case: &AddressCase) -> Step {
     .with(former)
 }
 
-fn told(
-    gateway: &GatewayCase,
-    candidates: &[gaugeway_index::explain::CandidateFacts],
-    address: &str,
-) -> Step {
+fn told(gateway: &GatewayCase, candidates: &[CandidateFacts], address: &str) -> Step {
     let of = &gateway.name;
     let seen = if gateway.workers.seen.is_empty() {
         "no worker has sent a request there yet"
     } else {
         "its workers have seen it"
     };
+    let labels = |c: &CandidateFacts| match c.labels.as_slice() {
+        [] => "not selected".to_owned(),
+        labels => labels.join(", "),
+    };
     match candidates {
         [] => Step::note(
             "mapping",
             format!("{of} is told that {address} is unknown; {seen}"),
         ),
-        [one] => Step::ok("mapping", format!("{of}: {seen}")).with([one.labels.join(", ")]),
+        [one] => Step::ok("mapping", format!("{of}: {seen}")).with([labels(one)]),
         many => {
             let lines = many.iter().map(|c| {
-                let labels = if c.labels.is_empty() {
-                    "not selected".to_owned()
-                } else {
-                    c.labels.join(", ")
-                };
+                let labels = labels(c);
                 match c.hints.first() {
                     Some(hint) => {
                         format!("{labels}; by cluster {hint} and {} more", c.hints.len() - 1)

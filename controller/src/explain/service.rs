@@ -1,4 +1,4 @@
-//! A Service: object, route, policy, addresses, filter, reports, counts.
+//! A Service: object, route, policy, addresses, deployment, filter, reports, counts.
 
 use gaugeway_index::{
     EndpointState,
@@ -25,6 +25,7 @@ pub(super) fn explain(case: &ServiceCase) -> Explanation {
     }
     steps.push(addresses(case));
     for (gateway, _) in &case.gateways {
+        steps.extend(gateway::deployment(gateway));
         steps.push(gateway::filter(gateway, case.endpoints.len()));
         steps.push(gateway::reports(gateway));
     }
@@ -175,6 +176,12 @@ fn no_route(case: &ServiceCase) -> (String, String) {
             format!("{} names it, and is attached to no gateway", used.route),
             "name a Gateway in the route's parentRefs; of an Ingress set ingressClassName"
                 .to_owned(),
+        );
+    }
+    if let Some(gateway) = &case.only {
+        return (
+            format!("no route leads from {gateway} to it"),
+            "ask without --gateway which gateways lead to it".to_owned(),
         );
     }
     (

@@ -104,6 +104,7 @@ fn cart() -> ServiceCase {
             full: false,
             refusing: Vec::new(),
         },
+        only: None,
     }
 }
 
@@ -160,11 +161,67 @@ service shop/cart: not measured: HTTPRoute far/web is in another namespace and m
     assert_eq!(explained.to_string(), expected);
 }
 
+#[test]
+fn what_is_worth_knowing_is_said_and_breaks_nothing() {
+    type Change = fn(&mut ServiceCase);
+    let not = |reason| Deployment::Not {
+        reason,
+        text: "the text".to_owned(),
+    };
+    let behind = changed(|c| c.gateways[0].0.workers.workers[0] = worker(20, 2));
+    assert!(
+        behind
+            .to_string()
+            .contains("; 1 wait for the newest answer"),
+        "{behind}"
+    );
+    for reason in [Reason::Detached, Reason::NotDeployed, Reason::Unsupported] {
+        let by_hand = changed(|c| c.gateways[0].0.deployment = not(reason));
+        assert_eq!(by_hand.verdict, Verdict::Measured, "{by_hand}");
+        assert!(
+            by_hand
+                .to_string()
+                .contains("· deployment  not by the controller: the text"),
+            "{by_hand}"
+        );
+    }
+    let table: [(Change, &str); 5] = [
+        (
+            |c| c.uses[0].weight = 0,
+            "· route      reached by shop/edge, with weight 0: no request is sent",
+        ),
+        (
+            |c| c.endpoints[0].state = EndpointState::NotReady,
+            "1 not ready, 1 terminating; 1 shared with other Services, told apart by cluster: no request is sent to it",
+        ),
+        (
+            |c| c.facts.as_mut().unwrap().form = Form::Headless,
+            "shop/cart, headless, port http:80",
+        ),
+        (
+            |c| {
+                c.endpoints.clear();
+                c.facts.as_mut().unwrap().form = Form::ExternalName;
+            },
+            "· addresses  an ExternalName has none",
+        ),
+        (
+            |c| c.gateways[0].1 = Selected::ByDefault,
+            "✓ policy     shop/edge has no policy of its own",
+        ),
+    ];
+    for (change, text) in table {
+        let explained = changed(change);
+        assert_eq!(explained.verdict, Verdict::Measured, "{explained}");
+        assert!(explained.to_string().contains(text), "{explained}");
+    }
+}
+
 /// Each first broken link: what is changed, the verdict's line, what its advice has.
 #[test]
 fn the_first_broken_link_is_the_verdict() {
     type Change = fn(&mut ServiceCase);
-    let table: [(Change, &str, &str); 10] = [
+    let table: [(Change, &str, &str); 12] = [
         (
             |c| c.facts = None,
             "not measured: there is no Service shop/cart",
@@ -207,6 +264,26 @@ fn the_first_broken_link_is_the_verdict() {
             },
             "not measured: no worker of shop/edge has called: no filter, or no request through it yet",
             "create Gateway shop/edge",
+        ),
+        (
+            |c| {
+                c.gateways[0].0.workers = WorkerFacts::default();
+                c.gateways[0].0.deployment = Deployment::Not {
+                    reason: Reason::WasmNotProven,
+                    text: "Pod kong-1 has Kong 3.11".to_owned(),
+                };
+            },
+            "not measured: the filter is not in shop/edge, or not as it should be: WasmNotProven",
+            "Pod kong-1 has Kong 3.11",
+        ),
+        (
+            |c| {
+                c.uses.clear();
+                c.gateways.clear();
+                c.only = Some("shop/inner".to_owned());
+            },
+            "not measured: no route leads from shop/inner to it",
+            "without --gateway",
         ),
         (
             |c| c.gateways[0].0.report = None,

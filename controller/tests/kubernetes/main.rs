@@ -25,6 +25,7 @@ mod callers_limits;
 mod dashboards;
 mod deploying;
 mod dropin;
+mod explaining;
 mod failures;
 mod killed;
 mod kinds;

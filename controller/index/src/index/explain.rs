@@ -12,6 +12,7 @@ use crate::{
     name::ObjectName,
     policy::Services,
     routes::{BackendRecord, RouteName, RouteRecord},
+    services::ServiceRecord,
     slices::{Endpoint, EndpointState, SliceRecord},
 };
 
@@ -326,11 +327,15 @@ impl Index {
     ) -> RouteUse {
         let service = self.tables.services.get(&backend.service);
         let leads = |port| leads_to(backend.port.as_ref(), &port);
+        // An ExternalName need not name ports: then it has whichever is asked for.
+        let has = |s: &ServiceRecord| {
+            s.ports().any(leads) || (s.is_external && s.ports().next().is_none())
+        };
         RouteUse {
             route: route.to_string(),
             rule,
             port: backend.port.as_ref().map(ToString::to_string),
-            port_exists: backend.port.is_none() || service.is_none_or(|s| s.ports().any(leads)),
+            port_exists: backend.port.is_none() || service.is_none_or(has),
             weight: backend.weight,
             gateways: record.parents().map(ToString::to_string).collect(),
             granted: self.routes.granted(route, backend),

@@ -23,6 +23,14 @@ fn every_route_that_names_a_service_is_told_with_what_it_lacks() {
         route("near", "web", "near/edge", &[&["shop/cart:80"]]),
         grant("shop", "near", Some("cart")),
         ingress("shop", "old", "kong", &["cart:http"]),
+        object(
+            Kind::Service,
+            &json!({
+                "metadata": {"namespace": "shop", "name": "away"},
+                "spec": {"type": "ExternalName", "externalName": "example.com"},
+            }),
+        ),
+        route("shop", "out", EDGE, &[&["away:443"]]),
     ]);
     let brief = |u: &RouteUse| {
         let (port, gateways) = (u.port.as_deref().unwrap_or_default(), u.gateways.join(" "));
@@ -43,6 +51,8 @@ fn every_route_that_names_a_service_is_told_with_what_it_lacks() {
             "Ingress shop/old 0 http true ingressclass:kong true",
         ]
     );
+    // It need not name its ports.
+    assert!(index.route_uses("shop", "away")[0].port_exists);
     assert!(index.route_uses("shop", "stock").is_empty());
 }
 
