@@ -1,7 +1,10 @@
 //! What policies say comes into force, and their status says what became of them.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use gaugeway_apiserver::{Effect, Fault, Verb};
+use gaugeway_controller::config::Source;
 use gaugeway_rig::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
@@ -237,6 +240,38 @@ async fn a_status_is_written_on_change_only() {
         cluster.apply(&policy("q", "gone", &json!({}))).await;
         until_said(&cluster, "q", "TargetNotFound NotAccepted").await;
         assert_eq!(written(), before);
+        stage.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_status_is_written_once_per_period_at_most() {
+    story_with_faults(async |cluster| {
+        shop(&cluster).await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let stage = Stage::launch_with(&cluster.kubeconfig, &[], |config| {
+            let Source::Kubernetes(cluster) = &mut config.source else {
+                panic!()
+            };
+            cluster.pace.status = Duration::from_secs(3600);
+        })
+        .await;
+        until_said(&cluster, "p", "Accepted NoWorkers").await;
+        let edge = format!("{}/edge", cluster.namespace);
+        // Something happens that its status would say; that of another policy, written after, is not held up.
+        stage.owners(&edge, "10.0.0.1:8080").await.unwrap();
+        cluster.apply(&policy("q", "edge", &json!({}))).await;
+        until_said(&cluster, "q", "Conflicted Overridden").await;
+        until_said(&cluster, "p", "Accepted NoWorkers").await;
+        let log = cluster.double().requests();
+        let of = |name: &str| {
+            let all = log
+                .iter()
+                .filter(|r| r.subresource == "status" && r.name == name);
+            all.filter(|r| r.verb == Verb::Patch).count()
+        };
+        assert_eq!((of("p"), of("q")), (1, 1));
         stage.stop().await;
     })
     .await;

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use gaugeway_apiserver::Verb;
+use gaugeway_apiserver::{Logged, Verb};
 use gaugeway_rig::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, story_with_faults},
-    deploying::{ENVOY_GATEWAY, ISTIO, gateway_of, start_in, until_gone, until_there},
+    deploying::{ENVOY_GATEWAY, ISTIO, gateway_of, start_in, start_with, until_gone, until_there},
     dropin::{define_kong, own, reads_extensions, until_state},
     kong::{
         kong, kongs_class, kongs_operator, on, proxy, until_ingress_named, until_named,
@@ -66,14 +66,16 @@ fn used(cluster: &Cluster, set_up: usize) -> BTreeSet<Right> {
         .into_iter()
         // What there is may be asked by whoever can log in.
         .filter(|r| r.verb != Verb::Discover)
-        .map(|r| {
-            let resource = match r.subresource.as_str() {
-                "" => r.resource,
-                part => format!("{}/{part}", r.resource),
-            };
-            (r.verb.as_str().to_owned(), r.group, resource)
-        })
+        .map(right)
         .collect()
+}
+
+fn right(asked: Logged) -> Right {
+    let resource = match asked.subresource.as_str() {
+        "" => asked.resource,
+        part => format!("{}/{part}", asked.resource),
+    };
+    (asked.verb.as_str().to_owned(), asked.group, resource)
 }
 
 #[tokio::test]
@@ -233,6 +235,130 @@ async fn what_deploying_needs_is_granted_and_every_grant_is_used() {
         stage.stop().await;
     })
     .await;
+}
+
+/// Place (the controller's own namespace, or one that it watches), and what is granted there.
+type Placed = (&'static str, Right);
+
+const OWN: &str = "own";
+const WATCHED: &str = "watched";
+
+/// What the chart grants where it is told of namespaces.
+fn granted_in_namespaces() -> BTreeSet<Placed> {
+    let golden = "../tests/chart/golden/one-in-a-namespace.yaml";
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(golden)).unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let is = |kind: &'static str| move |o: &&Value| o["kind"] == kind;
+    assert_eq!(objects.iter().filter(is("ClusterRole")).count(), 0);
+    assert_eq!(objects.iter().filter(is("ClusterRoleBinding")).count(), 0);
+    let mut rights = BTreeSet::new();
+    for role in objects.iter().filter(is("Role")) {
+        let place = match role["metadata"]["namespace"].as_str() {
+            Some("shop") => WATCHED,
+            _ => OWN,
+        };
+        let rules = role["rules"].as_array().unwrap().iter();
+        rights.extend(rules.flat_map(of_rule).map(|right| (place, right)));
+    }
+    rights
+}
+
+/// Of some namespaces only: nothing is asked of any other, nor of the cluster, and each namespace grants what is asked there.
+#[tokio::test]
+async fn in_namespaces_only_roles_grant_what_is_used_where_it_is_used() {
+    story_with_faults(async |cluster| {
+        let envoy = "gateway.envoyproxy.io";
+        for (group, kind, plural) in [
+            (envoy, "EnvoyExtensionPolicy", "envoyextensionpolicies"),
+            (envoy, "EnvoyPatchPolicy", "envoypatchpolicies"),
+            ("extensions.istio.io", "WasmPlugin", "wasmplugins"),
+        ] {
+            cluster.define_kind(group, "v1alpha1", kind, plural).await;
+        }
+        let ns = &cluster.namespace;
+        let in_namespace = |controller: &'static str| {
+            start_with(&cluster, "gaugeway", move |cluster, deploying| {
+                cluster.namespaces = vec![ns.clone()];
+                deploying.classes = [(ns.clone(), controller.to_owned())].into();
+                deploying.kong = false;
+            })
+        };
+        gateway_of(&cluster, ISTIO).await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let set_up = cluster.double().requests().len();
+        let stage = in_namespace(ISTIO).await;
+        until_there(&cluster, "WasmPlugin").await;
+        cluster.delete("LatencyPolicy", "p").await;
+        until_gone(&cluster, "WasmPlugin").await;
+        stage.stop().await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let stage = in_namespace(ENVOY_GATEWAY).await;
+        until_there(&cluster, "EnvoyExtensionPolicy").await;
+        // No listener takes a route of ours any more.
+        let listeners = json!([{"name": "http", "port": 80, "protocol": "HTTP",
+            "allowedRoutes": {"namespaces": {"from": "Selector"}}}]);
+        cluster
+            .apply(&json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+                "metadata": {"name": "edge"}, "spec": {"listeners": listeners},
+            }))
+            .await;
+        until_there(&cluster, "EnvoyPatchPolicy").await;
+        until_gone(&cluster, "HTTPRoute").await;
+        cluster.delete("LatencyPolicy", "p").await;
+        until_gone(&cluster, "EnvoyPatchPolicy").await;
+        let granted = granted_in_namespaces();
+        until(
+            "every right is used where it is granted",
+            PATIENCE,
+            || async {
+                let mut used = BTreeSet::new();
+                for (place, right) in used_in(&cluster, set_up) {
+                    // An apply that creates needs both; the double says patch.
+                    if right.0 == "patch" && right.1 != "gaugeway.dev" {
+                        let (_, group, resource) = right.clone();
+                        used.insert((place, ("create".to_owned(), group, resource)));
+                    }
+                    used.insert((place, right));
+                }
+                // What the test itself writes and looks at.
+                let own = ["gateways", "endpointslices", "latencypolicies"];
+                let by_test = |(verb, _, resource): &Right| {
+                    !["list", "watch"].contains(&verb.as_str()) && own.contains(&&**resource)
+                };
+                let missing: Vec<_> = used
+                    .difference(&granted)
+                    .filter(|(_, right)| !by_test(right))
+                    .collect();
+                assert!(missing.is_empty(), "used and not granted: {missing:?}");
+                // The key's Secret is no matter of namespaces.
+                let idle = granted.difference(&used);
+                let idle: Vec<_> = idle.filter(|(_, (.., r))| r != "secrets").collect();
+                anyhow::ensure!(idle.is_empty(), "granted and not used: {idle:?}");
+                Ok(())
+            },
+        )
+        .await
+        .unwrap();
+        stage.stop().await;
+    })
+    .await;
+}
+
+/// What was asked after so many requests, and where; what has no namespace stands as itself.
+fn used_in(cluster: &Cluster, set_up: usize) -> Vec<Placed> {
+    let asked = cluster.double().requests().split_off(set_up);
+    let asked = asked.into_iter().filter(|r| r.verb != Verb::Discover);
+    asked
+        .map(|r| {
+            let place = match r.namespace.as_str() {
+                "gaugeway" => OWN,
+                ns if ns == cluster.namespace => WATCHED,
+                _ => "elsewhere",
+            };
+            (place, right(r))
+        })
+        .collect()
 }
 
 /// Both of Kong's Gateways and its Ingresses, from the first apply to the last delete.
