@@ -51,7 +51,7 @@ fn every_command_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_2_and_says_what_it_should_be() {
-    let wrong: [(&[&str], &str); 8] = [
+    let wrong: [(&[&str], &str); 9] = [
         (&[], "Usage:"),
         (&["controller", "--manifests", "m"], "--insecure-no-token"),
         (
@@ -97,6 +97,16 @@ fn a_wrong_command_line_is_2_and_says_what_it_should_be() {
                 "0",
             ],
             "from 1",
+        ),
+        (
+            &[
+                "controller",
+                "--kubernetes",
+                "--insecure-no-token",
+                "--namespaces",
+                "shop,",
+            ],
+            "\"\" is no namespace",
         ),
         (&["filter"], "--sha256"),
         (

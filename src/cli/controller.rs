@@ -123,6 +123,7 @@ struct ClusterFlags {
         env = "GAUGEWAY_NAMESPACES",
         value_name = "LIST",
         value_delimiter = ',',
+        value_parser = values::namespace,
         requires = "kubernetes"
     )]
     namespaces: Vec<String>,
@@ -132,6 +133,7 @@ struct ClusterFlags {
         long,
         env = "GAUGEWAY_OWN_NAMESPACE",
         value_name = "NAMESPACE",
+        value_parser = values::namespace,
         requires = "kubernetes"
     )]
     own_namespace: Option<String>,
@@ -354,7 +356,9 @@ impl TokenFlags {
 
 impl SourceFlags {
     /// Clap has made sure that there is one.
-    fn source(self, cluster: ClusterFlags, deploying: Option<Deploying>) -> Source {
+    fn source(self, mut cluster: ClusterFlags, deploying: Option<Deploying>) -> Source {
+        cluster.namespaces.sort_unstable();
+        cluster.namespaces.dedup();
         match self.manifests {
             Some(directory) => Source::Manifests(directory),
             None => Source::Kubernetes(Cluster {

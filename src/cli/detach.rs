@@ -41,13 +41,14 @@ pub(crate) struct DetachArgs {
     #[arg(long, env = "GAUGEWAY_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Where the controller lives.
-    #[arg(long, env = "GAUGEWAY_OWN_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "GAUGEWAY_OWN_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace)]
     own_namespace: String,
     /// Namespaces that the controller watches, if not all.
     #[arg(
         long,
         env = "GAUGEWAY_NAMESPACES",
         value_delimiter = ',',
+        value_parser = values::namespace,
         value_name = "LIST"
     )]
     namespaces: Vec<String>,

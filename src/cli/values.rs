@@ -110,6 +110,17 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A namespace's name, as Kubernetes allows it.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.is_empty() || text.len() > 63 || !text.chars().all(plain) {
+        return Err(format!(
+            "{text:?} is no namespace: small letters, digits and \"-\", at most 63; a list has commas and no spaces"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// Series that are kept.
 pub(super) fn max_series(text: &str) -> Result<usize, String> {
     text.parse()

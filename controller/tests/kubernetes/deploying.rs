@@ -8,7 +8,11 @@ use gaugeway_controller::{
     config::{self, Deploying, Installation, ServicePort, Source},
     detach::{Left, detach_all},
 };
-use gaugeway_rig::wait::{PATIENCE, until};
+use gaugeway_rig::{
+    Client,
+    client::Request,
+    wait::{PATIENCE, until},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -406,6 +410,57 @@ async fn kinds_that_are_not_served_are_no_failure_of_the_rest() {
         let stage = start(&cluster).await;
         until_reason(&cluster, "Unsupported").await;
         stage.stop().await;
+    })
+    .await;
+}
+
+/// Gateways fetch the module through a Service that takes any replica: it is named only when all of them have it. Each serves
+/// what it has to whoever asks, without a token.
+#[tokio::test]
+async fn a_module_is_named_when_old_replicas_are_gone() {
+    const OLD: &[u8] = b"\0asm\x01\0\0\0\0\x01\0";
+    const OLD_SHA: &str = "ed329ca3ea51d9310bbae0e2b594595dda73ff5b72ace36d1eda4a6391696473";
+    story_with_faults(async |cluster| {
+        gateway_of(&cluster, ISTIO).await;
+        let istio = "extensions.istio.io";
+        cluster
+            .define_kind(istio, "v1alpha1", "WasmPlugin", "wasmplugins")
+            .await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        let new = start(&cluster).await;
+        // One port of a Service for all: the other has another address.
+        let port = new.ports().wasm.port();
+        let old = Stage::launch_with(&cluster.kubeconfig, &[], |config| {
+            config.filter_modules = &[OLD];
+            config.wasm_listen = ([127, 0, 0, 2], port).into();
+        })
+        .await;
+        let has = async |stage: &Stage, sha: &str| {
+            let path = format!("/v1/filter/{sha}.wasm");
+            let client = Client::unpooled(stage.ports().wasm);
+            client.send(Request::get(&path)).await.unwrap().status
+        };
+        assert_eq!((has(&new, SHA).await, has(&old, SHA).await), (200, 404));
+        assert_eq!(
+            (has(&new, OLD_SHA).await, has(&old, OLD_SHA).await),
+            (404, 200)
+        );
+        let replicas = async |addresses: &[&str]| {
+            let mut slice = crate::objects::slice("gaugeway-wasm-1", "gaugeway-wasm", addresses);
+            slice["ports"][0]["port"] = json!(port);
+            cluster.apply(&slice).await;
+        };
+        cluster.delete("LatencyPolicy", "p").await;
+        until_gone(&cluster, "WasmPlugin").await;
+        replicas(&["127.0.0.1=new", "127.0.0.2=old"]).await;
+        cluster.apply(&policy("p", "edge", &json!({}))).await;
+        until_reason(&cluster, "NotDeployed").await;
+        assert_eq!(ours(&cluster, "WasmPlugin").await.unwrap(), None);
+        replicas(&["127.0.0.1=new"]).await;
+        let plugin = until_there(&cluster, "WasmPlugin").await;
+        assert_eq!(plugin["spec"]["sha256"], SHA);
+        new.stop().await;
+        old.stop().await;
     })
     .await;
 }
