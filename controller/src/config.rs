@@ -63,6 +63,16 @@ pub enum Source {
     Kubernetes(Cluster),
 }
 
+impl Source {
+    /// Domain of the cluster's names; `cluster.local` if `None`.
+    pub(crate) fn cluster_domain(&self) -> Option<&str> {
+        match self {
+            Self::Manifests(_) => None,
+            Self::Kubernetes(cluster) => cluster.cluster_domain.as_deref(),
+        }
+    }
+}
+
 /// Which cluster, and what of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
@@ -73,6 +83,8 @@ pub struct Cluster {
     /// Where this controller itself lives, if in the cluster: policies there may select Services of all namespaces at
     /// an IngressClass.
     pub own_namespace: Option<String>,
+    /// Domain of its names, `cluster.local` if `None`: gateways name their clusters after it.
+    pub cluster_domain: Option<String>,
     /// Reads the `DataPlaneMetricsExtension`s of Kong's operator as policies.
     pub kong_extensions: bool,
     /// How the filter is put into gateways; `None` leaves that to people.

@@ -104,6 +104,7 @@ pub struct MappingStopped;
 /// When the system gives no randomness.
 pub fn start(
     policy: RecordingPolicy,
+    cluster_domain: Option<&str>,
     telemetry: Arc<Telemetry>,
 ) -> Result<(MappingHandle, Feed), std::io::Error> {
     let epoch = MappingEpoch(getrandom::u64().map_err(std::io::Error::other)?);
@@ -111,7 +112,11 @@ pub fn start(
     let (batches, fed) = mpsc::channel(BATCHES);
     let (stop, stopped) = watch::channel(false);
     let (synced, sync) = watch::channel(false);
-    let index = Arc::new(RwLock::new(Index::new(policy)));
+    let mut index = Index::new(policy);
+    if let Some(domain) = cluster_domain {
+        index = index.in_domain(domain);
+    }
+    let index = Arc::new(RwLock::new(index));
     let clock = Clock::start();
     let objects = Objects::new(Arc::clone(&index), sync, clock);
     let hub = Hub::new(epoch, HubLimits::default());

@@ -112,7 +112,11 @@ impl Controller {
             api: api.address()?,
             apis: apis.as_ref().map(Server::address).transpose()?,
         };
-        let (mapping, feed) = mapping::start(config.recording.clone(), Arc::clone(&telemetry))?;
+        let (mapping, feed) = mapping::start(
+            config.recording.clone(),
+            config.source.cluster_domain(),
+            Arc::clone(&telemetry),
+        )?;
         let ledgers = Ledgers::new(&config, mapping.clone(), &telemetry);
         let shape = ledgers.shape();
         let leading = match &config.election {

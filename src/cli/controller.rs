@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::{Context as _, Result};
 use clap::Args;
 use gaugeway_controller::{
-    Config, Controller, Ports,
+    Config, Controller, Ports, cluster_domain,
     config::{
         CertificateFiles, Cluster, Deploying, HttpLimits, ObjectLabels, Pace, RecordingPolicy,
         SecretKey, SeriesLimits, Services, Shown, Source, Tokens,
@@ -303,12 +303,13 @@ impl ControllerArgs {
         let apis = self
             .apis
             .apis(own_namespace, self.deploy.cluster_domain())?;
+        let domain = self.deploy.cluster_domain().or_else(cluster_domain);
         let deploying = self.deploy.deploying(own_namespace)?;
         let tokens = self.tokens.tokens(own_namespace)?;
         Ok(Config {
             election: self.election.election(own_namespace)?,
             final_scrape,
-            source: self.source.source(self.cluster, deploying),
+            source: self.source.source(self.cluster, domain, deploying),
             filters_listen: self.ports.filters_listen,
             filters_tls: self
                 .ports
@@ -356,7 +357,12 @@ impl TokenFlags {
 
 impl SourceFlags {
     /// Clap has made sure that there is one.
-    fn source(self, mut cluster: ClusterFlags, deploying: Option<Deploying>) -> Source {
+    fn source(
+        self,
+        mut cluster: ClusterFlags,
+        cluster_domain: Option<String>,
+        deploying: Option<Deploying>,
+    ) -> Source {
         cluster.namespaces.sort_unstable();
         cluster.namespaces.dedup();
         match self.manifests {
@@ -366,6 +372,7 @@ impl SourceFlags {
                 namespaces: cluster.namespaces,
                 deploying: deploying.map(Box::new),
                 own_namespace: cluster.own_namespace,
+                cluster_domain,
                 kong_extensions: cluster.kong_metrics_extensions,
                 pace: Pace::default(),
             }),

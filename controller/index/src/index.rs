@@ -50,6 +50,17 @@ pub struct Index {
     resets: HashMap<Scope, HashSet<ObjectName>>,
     /// Addresses that belong to several Services.
     shared: usize,
+    domain: Domain,
+}
+
+/// Domain of the cluster's names.
+#[derive(Debug)]
+struct Domain(Box<str>);
+
+impl Default for Domain {
+    fn default() -> Self {
+        Self("cluster.local".into())
+    }
 }
 
 /// How much the index holds.
@@ -91,6 +102,13 @@ impl Index {
             policies: Policies::new(policy),
             ..Self::default()
         }
+    }
+
+    /// In a cluster whose names end in this, such as `cluster.local`, the default.
+    #[must_use]
+    pub fn in_domain(self, domain: &str) -> Self {
+        let domain = Domain(domain.into());
+        Self { domain, ..self }
     }
 
     /// What is recorded for a gateway from now on; `None` is what is for all without one. True if that changes anything:

@@ -58,7 +58,7 @@ fn candidates(bytes: &[u8]) -> usize {
 
 fn started() -> (MappingHandle, Feed) {
     let telemetry = Telemetry::try_new("0.0.0").unwrap();
-    start(RecordingPolicy::default(), telemetry).unwrap()
+    start(RecordingPolicy::default(), None, telemetry).unwrap()
 }
 
 #[tokio::test]

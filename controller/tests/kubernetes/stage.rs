@@ -68,6 +68,7 @@ impl Stage {
             kubeconfig: Some(kubeconfig.to_owned()),
             namespaces: namespaces.iter().map(|n| (*n).to_owned()).collect(),
             own_namespace: None,
+            cluster_domain: None,
             kong_extensions: false,
             deploying: None,
             pace,

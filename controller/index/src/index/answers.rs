@@ -323,7 +323,8 @@ impl Index {
                 continue;
             };
             let hints = if backends.len() > 1 {
-                hints::of(backend, self.standing(gateway, backend), &self.routes)
+                let standing = self.standing(gateway, backend);
+                hints::of(backend, standing, &self.routes, &self.domain.0)
             } else {
                 Vec::new()
             };

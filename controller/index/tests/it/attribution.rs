@@ -1,12 +1,12 @@
 //! Whose an upstream key is.
 
-use gaugeway_index::{Kind, Problem, RecordingPolicy};
+use gaugeway_index::{Index, Kind, Problem, RecordingPolicy};
 use gaugeway_wire::{Target, target::names};
 use serde_json::json;
 
 use crate::objects::*;
 
-fn labels(index: &gaugeway_index::Index, key: &str) -> Vec<(String, String)> {
+fn labels(index: &Index, key: &str) -> Vec<(String, String)> {
     let found = index.resolve_text(&gateway(EDGE), &every_dimension(), key, at(0));
     let target = Target::decode(&found.candidates[0].target.bytes).unwrap();
     let labels = target.labels().iter();
@@ -209,6 +209,27 @@ fn two_services_with_one_pod_are_told_apart_by_hints() {
     assert_eq!(hints, [expected("blue", 1), expected("green", 0)]);
 }
 
+/// Istio names its clusters after the cluster's own domain.
+#[test]
+fn hints_are_in_the_clusters_domain() {
+    let mut index = Index::default().in_domain("corp.example");
+    for object in [
+        service("shop", "blue", &[], &["80"]),
+        service("shop", "green", &[], &["80"]),
+        slice("shop", "blue-1", "blue", &["8080"], &["10.0.0.1=p"]),
+        slice("shop", "green-1", "green", &["8080"], &["10.0.0.1=p"]),
+        route("shop", "web", EDGE, &[&["green:80"], &["blue:80"]]),
+    ] {
+        let _ = index.apply(&object, at(0));
+    }
+    let found = resolve(&index, "10.0.0.1:8080", at(0));
+    for (candidate, name) in found.candidates.iter().zip(["blue", "green"]) {
+        let cluster = format!("outbound|80||{name}.shop.svc.corp.example");
+        assert!(candidate.hints.contains(&cluster), "{:?}", candidate.hints);
+    }
+    assert_eq!(found.candidates.len(), 2);
+}
+
 #[test]
 fn an_ingress_reaches_its_services_under_the_name_of_its_class() {
     let index = index(&[
@@ -388,7 +409,7 @@ fn labels_that_do_not_fit_cost_themselves_only() {
 
 #[test]
 fn bad_parts_are_reported_and_good_parts_work() {
-    let mut index = gaugeway_index::Index::default();
+    let mut index = Index::default();
     let slice = slice(
         "shop",
         "s",

@@ -44,7 +44,7 @@ async fn the_index_follows_the_directory() {
     write("bad.yaml", "kind: Service\n");
     let telemetry = Telemetry::try_new("0.0.0").unwrap();
     let (handle, feed) =
-        mapping::start(RecordingPolicy::default(), Arc::clone(&telemetry)).unwrap();
+        mapping::start(RecordingPolicy::default(), None, Arc::clone(&telemetry)).unwrap();
     let source = start(directory.path().to_owned(), feed, Arc::clone(&telemetry)).unwrap();
     handle.until_synced().await;
     let objects = handle.objects();
@@ -68,7 +68,8 @@ async fn the_index_follows_the_directory() {
 #[tokio::test]
 async fn a_directory_must_exist() {
     let telemetry = Telemetry::try_new("0.0.0").unwrap();
-    let (_, feed) = mapping::start(RecordingPolicy::default(), Arc::clone(&telemetry)).unwrap();
+    let (_, feed) =
+        mapping::start(RecordingPolicy::default(), None, Arc::clone(&telemetry)).unwrap();
     let directory = TempDir::new().unwrap();
     let missing = directory.path().join("missing");
     let error = start(missing, feed.clone(), Arc::clone(&telemetry)).unwrap_err();

@@ -10,8 +10,13 @@ use crate::{
 };
 
 /// First the names that follow from the Service alone, then those of the routes' rules.
-pub(super) fn of(backend: &Backend, standing: Standing<'_>, routes: &Routes) -> Vec<String> {
-    let mut hints = of_service(backend);
+pub(super) fn of(
+    backend: &Backend,
+    standing: Standing<'_>,
+    routes: &Routes,
+    domain: &str,
+) -> Vec<String> {
+    let mut hints = of_service(backend, domain);
     if let Standing::Reached(uses) = standing {
         for used in uses
             .iter()
@@ -33,9 +38,9 @@ pub(super) fn add(hints: &mut Vec<String>, more: Vec<String>) {
     }
 }
 
-fn of_service(backend: &Backend) -> Vec<String> {
+fn of_service(backend: &Backend, domain: &str) -> Vec<String> {
     let (namespace, name) = (&backend.service.namespace, &backend.service.name);
-    let host = format!("{name}.{namespace}.svc.cluster.local");
+    let host = format!("{name}.{namespace}.svc.{domain}");
     let mut hints = vec![format!("{namespace}/{name}"), host.clone()];
     if let Some(port) = backend.port.number {
         hints.push(format!("{namespace}/{name}/{port}"));
