@@ -296,7 +296,10 @@ impl Keeper {
             .chain(invalid)
             .map(|(object, verdict)| (object, status(object, &verdict, &now)));
         let changed: Vec<_> = statuses
-            .filter(|(object, status)| object.status.as_ref() != Some(status))
+            .filter(|(object, status)| {
+                let held = object.status.as_ref();
+                !held.is_some_and(|held| held.says_the_same(status))
+            })
             .collect();
         self.writer.write(changed, Instant::now()).await;
     }

@@ -10,7 +10,7 @@ pub use latency_policy::{
     Deploy, Dimension, Histogram, LatencyPolicy, LatencyPolicySpec, ServiceName, ServiceSelector,
     TargetRef, WhenIdle,
 };
-pub use latency_policy_status::{Ancestor, AncestorRef, LatencyPolicyStatus};
+pub use latency_policy_status::{Ancestor, AncestorRef, LatencyPolicyStatus, Summary};
 
 /// What is to be installed before the controller: `kubectl apply` takes it.
 #[must_use]

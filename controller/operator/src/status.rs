@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     CONTROLLER_NAME,
-    crd::{Ancestor, AncestorRef, LatencyPolicy, LatencyPolicyStatus},
+    crd::{Ancestor, AncestorRef, LatencyPolicy, LatencyPolicyStatus, Summary},
     deploy::Deployment,
     policy::PolicyId,
     target::Target,
@@ -101,6 +101,7 @@ impl Verdict {
 pub fn status(object: &LatencyPolicy, verdict: &Verdict, now: &Time) -> LatencyPolicyStatus {
     let held = object.status.clone().unwrap_or_default();
     let said = said(verdict);
+    let summary = summary(&said);
     let generation = object.metadata.generation;
     let mut ancestors: Vec<Ancestor> = said
         .into_iter()
@@ -136,6 +137,29 @@ pub fn status(object: &LatencyPolicy, verdict: &Verdict, now: &Time) -> LatencyP
         ancestors,
         selected_services: sum(|a| a.won),
         workers: sum(|a| a.workers),
+        summary,
+    }
+}
+
+fn summary(said: &[(AncestorRef, [Says; 2])]) -> Summary {
+    let names: Vec<&str> = said.iter().map(|(of, _)| of.name.as_str()).collect();
+    Summary {
+        targets: cut(names.join(", ")),
+        accepted: worst(said.iter().map(|(_, [accepted, _])| accepted)),
+        programmed: worst(said.iter().map(|(_, [_, programmed])| programmed)),
+    }
+}
+
+/// What does not hold comes before what holds in part.
+fn worst<'a>(all: impl Iterator<Item = &'a Says> + Clone) -> String {
+    let goodness = |s: &&Says| (s.holds, s.reason == s.kind);
+    let Some(worst) = all.clone().min_by_key(goodness) else {
+        return String::new();
+    };
+    let count = all.clone().count();
+    match all.filter(|s| s.reason == worst.reason).count() {
+        same if same == count => worst.reason.to_owned(),
+        some => format!("{} ({some} of {count})", worst.reason),
     }
 }
 

@@ -203,11 +203,7 @@ pub(super) fn filter(gateway: &GatewayCase, addresses: usize) -> Step {
         let advice = if gateway.exists == Some(false) {
             format!("create Gateway {of}: the routes name one that does not exist")
         } else {
-            format!(
-                "load the filter into {of} (gaugeway render shows how) and send a request through it. If that changes \
-                 nothing: its token must be made for this very name, its cluster lead to the filters port, and its log \
-                 lines begin with gaugeway"
-            )
+            load(gateway)
         };
         let advice = match extension {
             Some((_, id)) => {
@@ -252,6 +248,24 @@ pub(super) fn filter(gateway: &GatewayCase, addresses: usize) -> Step {
         );
     }
     Step::ok("filter", found)
+}
+
+/// What brings the first worker.
+fn load(gateway: &GatewayCase) -> String {
+    const BY_HAND: &str = "its token must be made for this very name, its cluster lead to the filters port, and its log \
+                           lines begin with gaugeway";
+    let of = &gateway.name;
+    match &gateway.deployment {
+        Deployment::Deployed { .. } => format!(
+            "send a request through {of}. If that changes nothing: its own control plane has not taken the filter (the \
+             status of what was deployed, and its log, say why), or it cannot reach the controller's filters port"
+        ),
+        Deployment::Not { text, .. } => format!("{text}. If it is there by hand: {BY_HAND}"),
+        Deployment::Unmanaged => format!(
+            "load the filter into {of} (gaugeway render shows how) and send a request through it. If that changes nothing: \
+             {BY_HAND}"
+        ),
+    }
 }
 
 /// The gateway's reports.

@@ -221,7 +221,7 @@ fn what_is_worth_knowing_is_said_and_breaks_nothing() {
 #[test]
 fn the_first_broken_link_is_the_verdict() {
     type Change = fn(&mut ServiceCase);
-    let table: [(Change, &str, &str); 12] = [
+    let table: [(Change, &str, &str); 14] = [
         (
             |c| c.facts = None,
             "not measured: there is no Service shop/cart",
@@ -275,6 +275,28 @@ fn the_first_broken_link_is_the_verdict() {
             },
             "not measured: the filter is not in shop/edge, or not as it should be: WasmNotProven",
             "Pod kong-1 has Kong 3.11",
+        ),
+        (
+            |c| {
+                c.gateways[0].0.workers = WorkerFacts::default();
+                c.gateways[0].0.deployment = Deployment::Deployed {
+                    partly: Vec::new(),
+                    refused: None,
+                };
+            },
+            "not measured: no worker of shop/edge has called: no filter, or no request through it yet",
+            "its own control plane has not taken the filter",
+        ),
+        (
+            |c| {
+                c.gateways[0].0.workers = WorkerFacts::default();
+                c.gateways[0].0.deployment = Deployment::Not {
+                    reason: Reason::Detached,
+                    text: "it comes back without the annotation".to_owned(),
+                };
+            },
+            "not measured: no worker of shop/edge has called: no filter, or no request through it yet",
+            "it comes back without the annotation",
         ),
         (
             |c| {

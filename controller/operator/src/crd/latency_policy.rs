@@ -36,15 +36,15 @@ use super::LatencyPolicyStatus;
     doc = "Measures the upstream latency of Services at gateways of its namespace, or at those of an IngressClass.",
     // GEP-713: what is attached to a Gateway holds for the routes and backends below it.
     label("gateway.networking.k8s.io/policy", "Inherited"),
-    printcolumn(name = "Targets", type_ = "string", json_path = ".spec.targetRefs[*].name"),
+    printcolumn(name = "Targets", type_ = "string", json_path = ".status.summary.targets"),
     printcolumn(name = "Services", type_ = "integer", json_path = ".status.selectedServices",
         description = "Services that it measures"),
     printcolumn(name = "Workers", type_ = "integer", json_path = ".status.workers",
         description = "worker VMs of its gateways that report"),
-    printcolumn(name = "Accepted", type_ = "string",
-        json_path = ".status.ancestors[*].conditions[?(@.type==\"Accepted\")].reason"),
-    printcolumn(name = "Programmed", type_ = "string",
-        json_path = ".status.ancestors[*].conditions[?(@.type==\"Programmed\")].reason"),
+    printcolumn(name = "Accepted", type_ = "string", json_path = ".status.summary.accepted",
+        description = "whether it is in force; of several targets the worst"),
+    printcolumn(name = "Programmed", type_ = "string", json_path = ".status.summary.programmed",
+        description = "whether its Services are measured; of several targets the worst"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     crates(kube_core = "::kube_core")
 )]

@@ -18,6 +18,33 @@ pub struct LatencyPolicyStatus {
     /// Worker VMs of its targets that report.
     #[serde(default)]
     pub workers: i32,
+    /// The same in few words, for the columns of `kubectl get`, which show the first of several values only.
+    #[serde(default)]
+    pub summary: Summary,
+}
+
+impl LatencyPolicyStatus {
+    /// Whether writing the other one would tell nothing new. The summary follows from the rest, and an older definition
+    /// does not keep it.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let facts = |s: &Self| (s.selected_services, s.workers);
+        self.ancestors == other.ancestors && facts(self) == facts(other)
+    }
+}
+
+/// Of all targets together.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Names of the targets.
+    #[serde(default)]
+    pub targets: String,
+    /// Reason of the condition `Accepted`; of several the worst, and at how many targets.
+    #[serde(default)]
+    pub accepted: String,
+    /// Reason of the condition `Programmed`, likewise.
+    #[serde(default)]
+    pub programmed: String,
 }
 
 /// What became of a policy at one target.

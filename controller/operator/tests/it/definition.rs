@@ -28,6 +28,11 @@ fn it_says_what_kind_of_policy_it_is() {
             .len()
             >= 5
     );
+    // Of several values API servers show the first alone.
+    for column in version["additionalPrinterColumns"].as_array().unwrap() {
+        let path = column["jsonPath"].as_str().unwrap();
+        assert!(!path.contains('['), "{path}");
+    }
 }
 
 /// An API server refuses rules whose cost it cannot bound: every list, map and string below a rule has a bound.

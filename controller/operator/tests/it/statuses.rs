@@ -1,7 +1,11 @@
 //! What a policy's status says, and that it changes only when something happened.
 
+use std::collections::BTreeSet;
+
 use gaugeway_operator::{
-    Attachment, Policy, PolicyId, Target, Verdict, crd::LatencyPolicyStatus, deploy::Deployment,
+    Attachment, Policy, PolicyId, Target, Verdict,
+    crd::{LatencyPolicyStatus, Summary},
+    deploy::{Deployment, Reason},
     status,
 };
 use k8s_openapi::{
@@ -144,7 +148,9 @@ fn each_case_has_its_reasons() {
             false,
         ),
     ];
+    let mut reasons = BTreeSet::from(["Invalid"]);
     for (attachment, accepted, programmed, works) in cases {
+        reasons.extend([accepted, programmed]);
         let status = of(attachment.clone());
         assert_eq!(
             condition(&status, "Accepted").reason,
@@ -158,6 +164,98 @@ fn each_case_has_its_reasons() {
         assert!(!condition.message.is_empty());
         assert!(!condition.message.contains(char::is_numeric) || condition.message.contains("64"));
     }
+    reasons.extend(Reason::ALL.map(Reason::as_str));
+    let documented = documented();
+    let documented: BTreeSet<_> = documented.iter().map(String::as_str).collect();
+    assert_eq!(documented, reasons, "docs/policies.md has other reasons");
+}
+
+/// The reasons in the table of docs/policies.md.
+fn documented() -> BTreeSet<String> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, table) = text.split_once("| condition | reason |").unwrap();
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
+    let reason = |row: &str| {
+        let cell = row.split('|').nth(2).unwrap();
+        cell.trim().trim_matches('`').to_owned()
+    };
+    rows.map(reason).collect()
+}
+
+/// API servers show the first of several values of a column: the status says in one what is true of all targets.
+#[test]
+fn of_several_targets_the_worst_is_summed_up() {
+    let object = object(
+        "p",
+        1,
+        &json!({"targetRefs": [gateway("edge"), gateway("inner"), gateway("far")]}),
+    );
+    let at_target = |name: &str, attachment: Attachment| Attachment {
+        target: Target::Gateway {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        },
+        ..attachment
+    };
+    let summed = |of: [Attachment; 3]| {
+        let [a, b, c] = of;
+        let all = [
+            at_target("edge", a),
+            at_target("inner", b),
+            at_target("far", c),
+        ];
+        let status = status(&object, &Verdict::Attached(all.into()), &at(1));
+        let Summary {
+            targets,
+            accepted,
+            programmed,
+        } = status.summary;
+        assert_eq!(targets, "edge, inner, far");
+        format!("{accepted}, {programmed}")
+    };
+    let silent = Attachment {
+        workers: 0,
+        ..fine()
+    };
+    let partly = Attachment {
+        kong_off: true,
+        ..fine()
+    };
+    let gone = Attachment {
+        found: false,
+        won: 0,
+        ..fine()
+    };
+    assert_eq!(summed([fine(), fine(), fine()]), "Accepted, Programmed");
+    assert_eq!(
+        summed([fine(), partly.clone(), fine()]),
+        "Accepted, PartiallyProgrammed (1 of 3)"
+    );
+    assert_eq!(
+        summed([partly, silent.clone(), silent]),
+        "Accepted, NoWorkers (2 of 3)"
+    );
+    assert_eq!(
+        summed([fine(), fine(), gone]),
+        "TargetNotFound (1 of 3), NotAccepted (1 of 3)"
+    );
+}
+
+/// A definition that is older keeps no summary: that is no reason to write a status again and again.
+#[test]
+fn a_summary_that_is_not_kept_is_no_news() {
+    let said = of(fine());
+    let kept = LatencyPolicyStatus {
+        summary: Summary::default(),
+        ..said.clone()
+    };
+    assert!(kept.says_the_same(&said));
+    let silent = Attachment {
+        workers: 0,
+        ..fine()
+    };
+    assert!(!kept.says_the_same(&of(silent)));
 }
 
 #[test]
