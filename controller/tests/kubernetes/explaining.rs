@@ -15,7 +15,7 @@ use crate::{
     cluster::{Cluster, story},
     deploying::{ISTIO, gateway_of, start, until_reason, until_there},
     kong::{kong, on, proxy},
-    objects::{gateway, policy, route, service, slice},
+    objects::{gateway, ingress, policy, route, service, slice},
     stage::{Requests, Stage},
 };
 
@@ -248,6 +248,32 @@ async fn addresses_are_told_of_with_whose_they_are() {
         )
         .await;
         stage.stop().await;
+    })
+    .await;
+}
+
+/// Ingresses stand for their class; routes of both kinds may lead to a Service.
+#[tokio::test]
+async fn an_ingress_class_is_told_of_as_a_gateway() {
+    story(async |cluster| {
+        shop(&cluster).await;
+        let class = &cluster.namespace;
+        let of_class = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": class},
+            "spec": {"controller": "none.invalid/none"},
+        });
+        cluster.apply(&of_class).await;
+        let stage = Stage::start(&cluster.kubeconfig).await;
+        let path = format!("ingressclass/{class}");
+        until_told(&stage, &path, "not measured: no route", &["an Ingress by its class"]).await;
+        cluster.apply(&ingress("old", class, "cart")).await;
+        until_told(&stage, &path, "not measured: no worker of", &["1 route to 1 Service"]).await;
+        work(&cluster, &stage).await;
+        let cart = format!("service/{class}/cart");
+        until_told(&stage, &cart, "measured in part, at 1 of 2 gateways", &[&path.replace('/', ":")])
+            .await;
+        stage.stop().await;
+        cluster.delete("IngressClass", class).await;
     })
     .await;
 }

@@ -69,7 +69,7 @@ impl Discovery {
             Ok(None)
         };
         match timeout(PATIENCE, look).await {
-            Ok(found) => found.map_err(|error| Failure::of(&error)),
+            Ok(found) => found.map_err(|error| Failure::of_discovery(&error)),
             Err(_) => Err(Failure::slow(PATIENCE)),
         }
     }

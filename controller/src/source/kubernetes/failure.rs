@@ -25,6 +25,23 @@ impl Failure {
         }
     }
 
+    /// Of a question what is served, which no Role of ours is about.
+    pub(crate) fn of_discovery(error: &kube::Error) -> Self {
+        let failure = Self::of(error);
+        if !failure.is_forbidden() {
+            return failure;
+        }
+        let text = format!(
+            "{}; its account may not ask what is served: bind ClusterRole system:discovery to it",
+            failure.text
+        );
+        Self {
+            reason: "refused",
+            text,
+            ..failure
+        }
+    }
+
     pub(crate) fn of_watch(error: &watcher::Error) -> Self {
         match error {
             watcher::Error::InitialListFailed(e)
@@ -182,6 +199,17 @@ mod tests {
             advice.contains("list and watch on httproutes.gateway.networking.k8s.io"),
             "{advice}"
         );
+    }
+
+    #[test]
+    fn who_may_not_ask_what_is_served_needs_another_right() {
+        let status: kube::core::Status =
+            serde_json::from_value(serde_json::json!({"code": 403, "message": "no"})).unwrap();
+        let failure = Failure::of_discovery(&kube::Error::Api(Box::new(status)));
+        let advice = failure.advice("httproutes", "gateway.networking.k8s.io");
+        assert!(failure.is_forbidden());
+        assert!(advice.contains("system:discovery"), "{advice}");
+        assert!(!advice.contains("httproutes"), "{advice}");
     }
 
     #[test]
