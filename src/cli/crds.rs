@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   gaugeway crds | kubectl apply --server-side -f -
 
-The Helm chart brings the same definitions. Without them a controller in a cluster records what its command line says.";
+The Helm chart brings the same definitions; to change those, --force-conflicts takes them over. Without them a controller in a cluster records what its command line says.";
 
 /// Print the CustomResourceDefinitions of LatencyPolicy, for kubectl apply.
 #[derive(Debug, Args)]
