@@ -10,20 +10,34 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use gaugeway_rig::{
-    Upstream,
+    Cluster, GatewayConfig, Load, Route, Upstream,
+    client::Request,
     wait::{PATIENCE, until},
 };
 use rustix::{
+    process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::stage::{Stage, gaugeway};
+use crate::{
+    manifests::{GATEWAY, cluster_name},
+    stage::{Stage, gaugeway},
+};
 
 /// Leaves what full-screen programs draw on.
 const LEAVES: &str = "\x1b[?1049l";
+
+const fn size_of(columns: u16) -> Winsize {
+    Winsize {
+        ws_row: 30,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
 
 /// A program in a terminal of 100 columns.
 struct InTerminal {
@@ -37,13 +51,7 @@ impl InTerminal {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
         grantpt(&terminal)?;
         unlockpt(&terminal)?;
-        let size = Winsize {
-            ws_row: 30,
-            ws_col: 100,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&terminal, size)?;
+        tcsetwinsize(&terminal, size_of(100))?;
         let path = ptsname(&terminal, Vec::new())?.into_string()?;
         let open = || File::options().read(true).write(true).open(&path);
         let program = command
@@ -82,11 +90,76 @@ impl InTerminal {
         .await
     }
 
+    /// Forgets what was written so far.
+    fn forget(&self) {
+        self.written.lock().unwrap().clear();
+    }
+
+    /// Gives the terminal so many columns, as a window that is drawn smaller.
+    fn resize(&self, columns: u16) -> Result<()> {
+        tcsetwinsize(&self.keys, size_of(columns))?;
+        self.signal(Signal::WINCH)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.program.id().context("it has ended")?;
+        let pid = Pid::from_raw(i32::try_from(pid)?).context("pid")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     async fn ended(&mut self) -> Result<()> {
         let status = tokio::time::timeout(PATIENCE, self.program.wait()).await??;
         ensure!(status.success(), "{status}");
         self.until_shown(LEAVES).await
     }
+}
+
+fn top(url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(gaugeway());
+    command.arg("top").args(["--url", url]).args(arguments);
+    command.env("TERM", "xterm-256color");
+    command
+}
+
+#[tokio::test]
+async fn traffic_is_shown_and_opened_in_any_size() -> Result<()> {
+    let upstream = Upstream::instant().await?;
+    let address = upstream.address();
+    let Some(stage) = Stage::start(|m| m.service("cart", &[("cart-1", address)])).await? else {
+        return Ok(());
+    };
+    let config = GatewayConfig {
+        clusters: vec![Cluster::new(&cluster_name("cart"), [address])],
+        routes: vec![Route::to("/", &cluster_name("cart"))],
+        ..GatewayConfig::default()
+    };
+    let gateway = stage.gateway(config).await?;
+    let load = Load {
+        client: gateway.client(),
+        total: u64::MAX,
+        concurrency: 1,
+        rate: Some(50.0),
+        request: Arc::new(|_| Request::get("/")),
+    };
+    let load = load.start();
+    let url = format!("http://{}", stage.controller.ports().api);
+    let mut shown = InTerminal::start(top(&url, &["--interval", "500ms", "--window", "15s"]))?;
+    // Only what changes is written, word by word: no longer "unknown".
+    for word in ["active", "/s"] {
+        shown.until_shown(word).await?;
+    }
+    shown.keys.write_all(b"\r")?;
+    for inside in ["cart-1", GATEWAY] {
+        shown.until_shown(inside).await?;
+    }
+    shown.forget();
+    shown.resize(60)?;
+    shown.until_shown("SERVICE").await?;
+    ensure!(!shown.text().contains("P50"), "{:?}", shown.text());
+    load.stop();
+    load.finish().await?;
+    shown.keys.write_all(b"q")?;
+    shown.ended().await
 }
 
 #[tokio::test]
@@ -97,15 +170,7 @@ async fn a_terminal_shows_services_and_is_left_as_it_was() -> Result<()> {
         return Ok(());
     };
     let url = format!("http://{}", stage.controller.ports().api);
-    let top = |arguments: &[&str]| {
-        let mut command = Command::new(gaugeway());
-        command
-            .arg("top")
-            .args(["--url", url.as_str()])
-            .args(arguments);
-        command.env("TERM", "xterm-256color");
-        command
-    };
+    let top = |arguments: &[&str]| top(&url, arguments);
     let mut shown = InTerminal::start(top(&["--interval", "500ms"]))?;
     shown.until_shown("shop/cart").await?;
     // Only what changes is written, word by word.
@@ -117,9 +182,7 @@ async fn a_terminal_shows_services_and_is_left_as_it_was() -> Result<()> {
 
     let mut told = InTerminal::start(top(&[]))?;
     told.until_shown("shop/cart").await?;
-    let pid = told.program.id().context("it has ended")?;
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("pid")?;
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    told.signal(Signal::TERM)?;
     told.ended().await?;
 
     let once = top(&["--once", "--json"]).output().await?;
