@@ -388,7 +388,7 @@ impl Recorder {
 
     /// Whether requests were ever counted.
     pub(crate) fn has_counted(&self) -> bool {
-        self.series.last_round() != UnixNanos(0)
+        self.series.has_begun()
     }
 }
 

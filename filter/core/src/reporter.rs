@@ -36,8 +36,12 @@ const BUDGET: Nanos = Nanos(500_000);
 const HEARTBEAT: Nanos = Nanos::from_millis(60_000);
 /// Between rounds while the mapping has more to say than one answer holds.
 const MORE_PACE: Nanos = Nanos::from_millis(1_000);
-/// Between rounds that changed configurations bring forward.
-const CHANGE_PACE: Nanos = Nanos::from_millis(5_000);
+/// After a changed configuration rounds follow each other so fast (with each tick),
+const CHANGE_PACE: Nanos = Nanos::from_millis(400);
+/// for so long,
+const CHANGE_TIME: Nanos = Nanos::from_millis(60_000);
+/// and as long as there are no more than this beside those on time, each of which allows one more.
+const CHANGE_ROUNDS: u32 = 60;
 /// Between calls that bring nothing but definitions.
 const DEFINITION_PACE: Nanos = Nanos::from_millis(1_000);
 
@@ -79,6 +83,10 @@ pub(crate) struct Reporter {
     defined: Instant,
     interval: Nanos,
     next_round: Option<Instant>,
+    /// Rounds do not wait for their time until then.
+    hurried_until: Instant,
+    /// How many may still come before their time.
+    early: u32,
     /// When a round was last not left out.
     last_round: Instant,
     /// End of the last report's span.
@@ -102,6 +110,8 @@ impl Reporter {
             defined: Instant::START,
             interval,
             next_round: None,
+            hurried_until: Instant::START,
+            early: CHANGE_ROUNDS,
             last_round: Instant::START,
             last_to: UnixNanos(0),
             buffer: Vec::new(),
@@ -114,10 +124,9 @@ impl Reporter {
         self.next_round = self.next_round.map(|next| next.min(now.plus(interval)));
     }
 
-    /// Brings the next round forward: what was counted may not be there much longer.
+    /// Brings rounds forward for a while: what was counted may not be there much longer.
     pub(crate) fn hurry(&mut self, now: Instant) {
-        let earliest = now.max(self.last_round.plus(CHANGE_PACE));
-        self.next_round = self.next_round.map(|next| next.min(earliest));
+        self.hurried_until = now.plus(CHANGE_TIME);
     }
 
     /// Whether nothing is left to tell.
@@ -198,18 +207,28 @@ impl Reporter {
             let more = turn.is_combined()
                 && recorder.mapping_lacks()
                 && now >= self.last_round.plus(MORE_PACE);
-            if now < next && !more {
+            let hurried = now < self.hurried_until
+                && self.early > 0
+                && now >= self.last_round.plus(CHANGE_PACE);
+            let early = now < next;
+            if early && !more && !hurried {
                 return;
             }
-            let on_time = next.plus(self.interval);
-            self.next_round = Some(if on_time > now {
-                on_time
-            } else {
-                now.plus(self.interval)
-            });
+            if !early || more {
+                let on_time = next.plus(self.interval);
+                self.next_round = Some(if on_time > now {
+                    on_time
+                } else {
+                    now.plus(self.interval)
+                });
+            }
             if turn.is_combined() && !self.has_to_call(now, recorder) {
                 return;
             }
+            self.early = match early {
+                true => self.early.saturating_sub(1),
+                false => self.early.saturating_add(1).min(CHANGE_ROUNDS),
+            };
             self.last_round = now;
             self.left = recorder.begin_round(turn.wall);
         }

@@ -15,7 +15,7 @@ use crate::{
     host::{Gateway, Kong},
 };
 
-/// Between two ticks of the one root that ticks. Nothing waits for a tick here but calls, 15 s apart.
+/// Between two ticks of the one root that ticks. Nothing waits for a tick here but calls.
 const TICK_MS: u32 = 500;
 
 thread_local! {

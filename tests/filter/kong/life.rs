@@ -111,7 +111,8 @@ fn hundreds_of_configurations_share_one_reporter() {
     sim.assert_all_reported();
     assert!(services.iter().all(|&service| reported(&sim, service) == 1));
     assert_eq!(sim.controller.vms().len(), 1);
-    assert!(calls(&sim) - before < 20, "{}", calls(&sim) - before);
+    // After new configurations there may be 60 before their time.
+    assert!(calls(&sim) - before < 80, "{}", calls(&sim) - before);
 }
 
 #[test]

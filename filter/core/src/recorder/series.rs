@@ -66,7 +66,7 @@ pub(crate) struct SeriesTable {
     /// Series of keys.
     waiting: u32,
     /// When the last round of reports began; 0 before the first request.
-    last_round: UnixNanos,
+    last_round: Option<UnixNanos>,
 }
 
 /// Room beyond the bound for unknown and overflow.
@@ -83,7 +83,7 @@ impl SeriesTable {
             budget: Budget::new(bucket_bytes),
             cursor: 0,
             waiting: 0,
-            last_round: UnixNanos(0),
+            last_round: None,
         }
     }
 
@@ -139,7 +139,7 @@ impl SeriesTable {
             route,
             layout: Rc::clone(layout),
             tally: Tally::new(),
-            since: self.last_round,
+            since: self.last_round.unwrap_or_default(),
             latest_start: UnixNanos(0),
             next_waiting: None,
             dirty: false,
@@ -204,7 +204,7 @@ impl SeriesTable {
             && !series.dirty
             && matches!(series.owner, Owner::Target(_))
         {
-            series.since = series.since.max(self.last_round);
+            series.since = series.since.max(self.last_round.unwrap_or_default());
             self.queue(id);
         }
     }
@@ -277,12 +277,12 @@ impl SeriesTable {
 
     /// Notes when a round began, and before the first one that something is counted.
     pub(crate) const fn set_last_round(&mut self, at: UnixNanos) {
-        self.last_round = at;
+        self.last_round = Some(at);
     }
 
-    /// When the last round of reports began; 0 before the first request.
-    pub(crate) const fn last_round(&self) -> UnixNanos {
-        self.last_round
+    /// Whether there was a first request.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.last_round.is_some()
     }
 
     /// Series in the queue.

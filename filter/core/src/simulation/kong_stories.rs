@@ -738,25 +738,40 @@ fn a_changed_configuration_lets_nothing_old_wait_for_the_next_round() {
     let mut world = owned();
     world.request(A, 1);
     world.run_seconds(60);
-    for round in 1..=5 {
-        world.request(A, 1);
+    let mut asked = 1;
+    for _ in 0..5 {
         world.add_root(CONFIG);
-        world.run_seconds(6);
-        assert_eq!(world.controller.service("s0").requests(), 1 + round);
+        for _ in 0..5 {
+            world.request(A, 1);
+            asked += 1;
+            world.run_seconds(2);
+            assert_eq!(world.controller.service("s0").requests(), asked);
+        }
     }
     world.trap(CONFIG);
     world.request(A, 1);
     report(&mut world);
-    assert_eq!(world.controller.requests(), 7);
+    assert_eq!(world.controller.requests(), asked + 1);
     // However often configurations change: calls are dear.
     let before = world.controller.reports;
-    for _ in 0..60 {
+    for _ in 0..600 {
         world.request(A, 1);
         world.add_root(CONFIG);
         world.run_seconds(1);
     }
     let made = world.controller.reports - before;
-    assert!((10..=13).contains(&made), "{made} in 60 s");
+    // One per 15 s, as many beside, and 60.
+    assert!((130..=140).contains(&made), "{made} in 600 s");
+    world.run_seconds(120);
+    let before = world.controller.reports;
+    for _ in 0..60 {
+        world.request(A, 1);
+        world.run_seconds(1);
+    }
+    assert!(
+        world.controller.reports - before <= 5,
+        "back to one per 15 s"
+    );
 }
 
 #[test]
@@ -825,4 +840,23 @@ fn a_refused_token_gives_way_to_that_of_another_configuration() {
     world.add_root(&of("new"));
     report(&mut world);
     assert_eq!(world.controller.service("s0").requests(), 1);
+}
+
+/// A tick whose clock failed, just when a report was made.
+#[test]
+fn a_clock_that_fails_once_silences_nothing() {
+    let mut world = owned();
+    world.request(A, 1);
+    report(&mut world);
+    world.add_root(CONFIG);
+    world.request(A, 1);
+    let now = core::mem::take(&mut world.host.now);
+    let root = world.roots.last().unwrap().context;
+    let _ = world.instance.on_tick(root, &mut world.host);
+    world.host.now = now;
+    world.run_seconds(100);
+    assert_eq!(world.controller.requests(), 2);
+    let heard = world.controller.reports;
+    world.run_seconds(100);
+    assert!(world.controller.reports > heard, "a heartbeat");
 }
