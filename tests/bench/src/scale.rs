@@ -15,7 +15,10 @@ use anyhow::{Context as _, Result, ensure};
 use gaugeway_rig::{Client, Controller, ControllerOptions, client::Request, wait::until};
 use gaugeway_wire::UnixNanos;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::time::{interval, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{interval, sleep},
+};
 
 use crate::cluster::{Placed, Shape, TENANTS};
 use crate::cpu::CpuTime;
@@ -29,6 +32,10 @@ use report::{Figures, Step};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two reports of a worker.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// That read at once.
+const SCRAPERS: u32 = 10;
+/// Between two looks at the controller's memory while they do.
+const LOOK: Duration = Duration::from_millis(10);
 /// So old that it enters no window.
 const BACKLOG: Duration = Duration::from_secs(900);
 
@@ -78,7 +85,7 @@ pub(crate) async fn bench(options: &Options) -> Result<()> {
 
 fn bar(options: &Options) -> ProgressBar {
     let seconds = 2 * options.seconds + options.windows;
-    let bar = ProgressBar::new(5 + seconds);
+    let bar = ProgressBar::new(6 + seconds);
     let style = ProgressStyle::with_template("{msg:40} {wide_bar} {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
@@ -151,7 +158,36 @@ async fn controller(
     let page = controller.scrape().await?;
     figures.window_mib = page.sum("gaugeway_window_bytes", &[]) / f64::from(1 << 20);
     figures.windows_on = clock.stop(double, process)?;
+    bar.inc(1);
+
+    bar.set_message("scrapers read at once");
+    let clock = Clock::start(double, Some(process))?;
+    let most = scrapers(&controller, process).await?;
+    figures.scrapers = clock.stop(double, process)?;
+    figures.scrapers.memory_mib.resident = most;
     Ok(controller)
+}
+
+/// The most that is resident, MiB, while [`SCRAPERS`] read compressed text at once.
+async fn scrapers(controller: &Controller, process: u32) -> Result<f64> {
+    let mut all = JoinSet::new();
+    for n in 0..SCRAPERS {
+        let client = Client::new(controller.ports().metrics);
+        let request = Request::get("/metrics").header("accept-encoding", "gzip");
+        let request = request.header("user-agent", &format!("scraper-{n}"));
+        all.spawn(async move { client.send(request).await });
+    }
+    let mut looks = interval(LOOK);
+    let mut most: f64 = 0.0;
+    loop {
+        tokio::select! {
+            read = all.join_next() => match read {
+                Some(read) => ensure!(read??.status == 200, "/metrics was refused"),
+                None => return Ok(most),
+            },
+            _ = looks.tick() => most = most.max(Memory::of(process)?.resident),
+        }
+    }
 }
 
 /// As many as have the series among them.

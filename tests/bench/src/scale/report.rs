@@ -35,6 +35,8 @@ pub(super) struct Figures {
     pub(super) behind_ms: f64,
     pub(super) windows_off: Step,
     pub(super) windows_on: Step,
+    /// Of memory the most that was resident meanwhile.
+    pub(super) scrapers: Step,
     /// What the windows themselves hold.
     pub(super) window_mib: f64,
     pub(super) stores_sync: Step,
@@ -55,6 +57,7 @@ impl Figures {
             behind_ms: 0.0,
             windows_off: none,
             windows_on: none,
+            scrapers: none,
             window_mib: 0.0,
             stores_sync: none,
             stores_churn: none,
@@ -75,6 +78,7 @@ impl Figures {
             ("endpoints change", self.churn),
             ("series, without windows", self.windows_off),
             ("series, with windows", self.windows_on),
+            ("ten scrapers read at once", self.scrapers),
             ("kube-rs's stores: all is read", self.stores_sync),
             ("kube-rs's stores: endpoints change", self.stores_churn),
         ] {
