@@ -849,6 +849,7 @@ fn a_clock_that_fails_once_silences_nothing() {
     world.request(A, 1);
     report(&mut world);
     world.add_root(CONFIG);
+    world.run_seconds(1);
     world.request(A, 1);
     let now = core::mem::take(&mut world.host.now);
     let root = world.roots.last().unwrap().context;
