@@ -178,18 +178,23 @@ fn is_for_deploying(right: &Right) -> bool {
     }
 }
 
+/// Kinds that are written for gateways of Envoy Gateway and Istio.
+async fn define_what_is_written(cluster: &Cluster) {
+    let envoy = "gateway.envoyproxy.io";
+    for (group, kind, plural) in [
+        (envoy, "EnvoyExtensionPolicy", "envoyextensionpolicies"),
+        (envoy, "EnvoyPatchPolicy", "envoypatchpolicies"),
+        ("extensions.istio.io", "WasmPlugin", "wasmplugins"),
+    ] {
+        cluster.define_kind(group, "v1alpha1", kind, plural).await;
+    }
+}
+
 /// With a Gateway of each kind, in a namespace that is not the controller's, from the first apply to the last delete.
 #[tokio::test]
 async fn what_deploying_needs_is_granted_and_every_grant_is_used() {
     story_with_faults(async |cluster| {
-        let envoy = "gateway.envoyproxy.io";
-        for (group, kind, plural) in [
-            (envoy, "EnvoyExtensionPolicy", "envoyextensionpolicies"),
-            (envoy, "EnvoyPatchPolicy", "envoypatchpolicies"),
-            ("extensions.istio.io", "WasmPlugin", "wasmplugins"),
-        ] {
-            cluster.define_kind(group, "v1alpha1", kind, plural).await;
-        }
+        define_what_is_written(&cluster).await;
         gateway_of(&cluster, ISTIO).await;
         cluster.apply(&policy("p", "edge", &json!({}))).await;
         let set_up = cluster.double().requests().len();
@@ -267,14 +272,7 @@ fn granted_in_namespaces() -> BTreeSet<Placed> {
 #[tokio::test]
 async fn in_namespaces_only_roles_grant_what_is_used_where_it_is_used() {
     story_with_faults(async |cluster| {
-        let envoy = "gateway.envoyproxy.io";
-        for (group, kind, plural) in [
-            (envoy, "EnvoyExtensionPolicy", "envoyextensionpolicies"),
-            (envoy, "EnvoyPatchPolicy", "envoypatchpolicies"),
-            ("extensions.istio.io", "WasmPlugin", "wasmplugins"),
-        ] {
-            cluster.define_kind(group, "v1alpha1", kind, plural).await;
-        }
+        define_what_is_written(&cluster).await;
         let ns = &cluster.namespace;
         let in_namespace = |controller: &'static str| {
             start_with(&cluster, "gaugeway", move |cluster, deploying| {

@@ -106,6 +106,17 @@ async fn until_registered(cluster: &Cluster, stages: &[&Stage]) -> String {
     .unwrap()
 }
 
+/// Until an authority is published no more; returns what is.
+async fn until_replaced(cluster: &Cluster, ended: &Authority) -> String {
+    until("the ended authority is gone", PATIENCE, || async {
+        let bundle = published(cluster).await?;
+        ensure!(!bundle.contains(ended.pem().trim()));
+        Ok(bundle)
+    })
+    .await
+    .unwrap()
+}
+
 async fn until_state(stage: &Stage, state: &str) {
     until(state, PATIENCE, || async {
         let shown = stage
@@ -258,17 +269,9 @@ async fn a_certificate_that_has_ended_is_replaced() {
         let pair = ended.server(&[&host(&cluster)]).unwrap();
         cluster.apply(&secret((&pair, &ended), None)).await;
         let stage = start(&cluster).await;
-        let bundle = until_registered(&cluster, &[&stage]).await;
-        until("the ended authority is gone", PATIENCE, || async {
-            ensure!(!published(&cluster).await?.contains(ended.pem().trim()));
-            Ok(())
-        })
-        .await
-        .unwrap();
-        verifies(&cluster, &stage, &published(&cluster).await.unwrap())
-            .await
-            .unwrap();
-        drop(bundle);
+        until_registered(&cluster, &[&stage]).await;
+        let bundle = until_replaced(&cluster, &ended).await;
+        verifies(&cluster, &stage, &bundle).await.unwrap();
         stage.stop().await;
     })
     .await;
@@ -310,7 +313,7 @@ pub(crate) async fn a_whole_life(cluster: &Cluster) {
     cluster.apply(&secret((&pair, &ended), None)).await;
     let stage = start(cluster).await;
     until_registered(cluster, &[&stage]).await;
-    let bundle = published(cluster).await.unwrap();
+    let bundle = until_replaced(cluster, &ended).await;
     let address = stage.ports().apis.unwrap();
     let client = SecureClient::try_new(address, &host(cluster), &bundle, None).unwrap();
     cluster
