@@ -85,8 +85,8 @@ pub(crate) struct Reporter {
     next_round: Option<Instant>,
     /// Rounds do not wait for their time until then.
     hurried_until: Instant,
-    /// How many may still come before their time.
-    early: u32,
+    /// How many rounds may still come before their time.
+    early_left: u32,
     /// When a round was last not left out.
     last_round: Instant,
     /// End of the last report's span.
@@ -111,7 +111,7 @@ impl Reporter {
             interval,
             next_round: None,
             hurried_until: Instant::START,
-            early: CHANGE_ROUNDS,
+            early_left: CHANGE_ROUNDS,
             last_round: Instant::START,
             last_to: UnixNanos(0),
             buffer: Vec::new(),
@@ -207,14 +207,14 @@ impl Reporter {
             let more = turn.is_combined()
                 && recorder.mapping_lacks()
                 && now >= self.last_round.plus(MORE_PACE);
+            let due = now >= next || more;
             let hurried = now < self.hurried_until
-                && self.early > 0
+                && self.early_left > 0
                 && now >= self.last_round.plus(CHANGE_PACE);
-            let early = now < next;
-            if early && !more && !hurried {
+            if !due && !hurried {
                 return;
             }
-            if !early || more {
+            if due {
                 let on_time = next.plus(self.interval);
                 self.next_round = Some(if on_time > now {
                     on_time
@@ -225,9 +225,9 @@ impl Reporter {
             if turn.is_combined() && !self.has_to_call(now, recorder) {
                 return;
             }
-            self.early = match early {
-                true => self.early.saturating_sub(1),
-                false => self.early.saturating_add(1).min(CHANGE_ROUNDS),
+            self.early_left = match due {
+                true => self.early_left.saturating_add(1).min(CHANGE_ROUNDS),
+                false => self.early_left.saturating_sub(1),
             };
             self.last_round = now;
             self.left = recorder.begin_round(turn.wall);

@@ -5,6 +5,7 @@ mod carried_stories;
 mod controller;
 mod host;
 mod kong;
+mod kong_life_stories;
 mod kong_stories;
 mod laws;
 mod network;

@@ -65,7 +65,7 @@ pub(crate) struct SeriesTable {
     cursor: u32,
     /// Series of keys.
     waiting: u32,
-    /// When the last round of reports began; 0 before the first request.
+    /// When the last round of reports began; before the first, when the first request did.
     last_round: Option<UnixNanos>,
 }
 
