@@ -60,11 +60,7 @@ pub(super) fn plan(home: &Installation, subject: &Subject<'_>) -> Plan {
             few(&names)
         ));
     }
-    if grain == Grain::Namespace {
-        partly.push(format!(
-            "its routes lead to more than {PLUGINS} Services: errors that Kong makes itself count as unknown"
-        ));
-    }
+    partly.extend(grain.lacks(subject));
     let mut plan = Plan::deployed(plugins.collect(), partly);
     let named = routes.iter().map(|route| {
         let name = grain.identity(route).plugin(home, subject);
@@ -121,6 +117,20 @@ impl Grain {
         grains
             .find(|grain| asked(grain) && count(*grain) <= PLUGINS)
             .unwrap_or(Self::Namespace)
+    }
+
+    /// What is asked for and too much, in words.
+    fn lacks(self, subject: &Subject<'_>) -> Option<String> {
+        let text = match self {
+            Self::Namespace => format!(
+                "its routes lead to more than {PLUGINS} Services: errors that Kong makes itself count as unknown"
+            ),
+            Self::Service if subject.by_route => {
+                format!("it has more than {PLUGINS} routes: the dimension route tells none of them")
+            }
+            Self::Service | Self::Route => return None,
+        };
+        Some(text)
     }
 
     fn identity(self, route: &RouteFacts) -> Identity<'_> {

@@ -83,8 +83,8 @@ fn kongs_plugins_are_bounded() {
     scene.by_route = true;
     for (count, plugins, told) in [
         (512, 512, ""),
-        (513, 257, ""),
-        (1024, 512, ""),
+        (513, 257, "the dimension route tells none"),
+        (1024, 512, "the dimension route tells none"),
         (1026, 1, "unknown"),
     ] {
         scene.routes = routes(count);
@@ -92,6 +92,9 @@ fn kongs_plugins_are_bounded() {
         assert_eq!((plan.objects.len(), plan.named.len()), (plugins, count));
         assert!(text(&plan).contains(told) && text(&plan).is_empty() == told.is_empty());
     }
+    scene.by_route = false;
+    scene.routes = routes(1024);
+    assert_eq!(text(&scene.plan()), "");
 }
 
 #[test]
