@@ -2,7 +2,10 @@
 
 use std::{str::FromStr, time::Duration};
 
-use gaugeway_controller::config::{Dimension, Dimensions};
+use gaugeway_controller::{
+    config::{Dimension, Dimensions},
+    render::kong::is_label,
+};
 use gaugeway_wire::{ClassicBounds, Nanos, Schema, limits::REPORT_INTERVAL_MS};
 
 /// Digits of a time that are read, on either side of its point.
@@ -112,13 +115,13 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
 
 /// A namespace's name, as Kubernetes allows it.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.is_empty() || text.len() > 63 || !text.chars().all(plain) {
-        return Err(format!(
-            "{text:?} is no namespace: small letters, digits and \"-\", at most 63; a list has commas and no spaces"
-        ));
+    if is_label(text) {
+        return Ok(text.to_owned());
     }
-    Ok(text.to_owned())
+    Err(format!(
+        "{text:?} is no namespace: at most 63 lowercase letters, digits and hyphens, the first and the last no hyphen; a \
+         list has commas and no spaces"
+    ))
 }
 
 /// Series that are kept.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gaugeway_controller::render::{
     HostPort,
-    kong::{Kong, KongService, declarative, environment, guide, is_label, kong_conf, objects},
+    kong::{Kong, KongService, declarative, environment, guide, kong_conf, objects},
 };
 use gaugeway_wire::{GatewayName, Nanos};
 
@@ -43,7 +43,7 @@ pub(super) struct KongArgs {
     #[command(flatten)]
     token: TokenFlags,
     /// A namespace whose HTTPRoutes or Ingresses are to be measured; as often as wanted.
-    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    #[arg(long, value_name = "NAMESPACE", value_parser = values::namespace)]
     namespace: Vec<String>,
     /// A Service to be measured by itself, and Kong's service that leads to it (default: NAME); as often as wanted.
     #[arg(long, value_name = "NAMESPACE/NAME[=KONG-SERVICE]")]
@@ -96,13 +96,5 @@ impl KongArgs {
             Form::Declarative => declarative(&kong),
             Form::Objects => objects(&kong),
         })
-    }
-}
-
-fn namespace(text: &str) -> Result<String, String> {
-    if is_label(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a namespace has at most 63 lowercase letters, digits and hyphens".to_owned())
     }
 }
