@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
 };
 
@@ -184,6 +187,10 @@ async fn a_terminal_shows_services_and_is_left_as_it_was() -> Result<()> {
     told.until_shown("shop/cart").await?;
     told.signal(Signal::TERM)?;
     told.ended().await?;
+    let mut interrupted = InTerminal::start(top(&[]))?;
+    interrupted.until_shown("shop/cart").await?;
+    interrupted.signal(Signal::INT)?;
+    interrupted.ended().await?;
 
     let once = top(&["--once", "--json"]).output().await?;
     let answer: Value = serde_json::from_slice(&once.stdout)?;
@@ -204,6 +211,17 @@ async fn a_terminal_shows_services_and_is_left_as_it_was() -> Result<()> {
     lost.until_shown("shop/cart").await?;
     stage.controller.kill().await?;
     lost.until_shown("ANSWER").await?;
+    stage.controller.restart().await?;
+    let columns = AtomicU16::new(100);
+    until("the answer is back", PATIENCE, || async {
+        // In another size everything is written anew, the title first.
+        lost.forget();
+        lost.resize(columns.fetch_xor(1, Ordering::Relaxed) ^ 1)?;
+        lost.until_shown("SERVICE").await?;
+        ensure!(!lost.text().contains("ANSWER"), "{:?}", lost.text());
+        Ok(())
+    })
+    .await?;
     lost.keys.write_all(&[3])?;
     lost.ended().await
 }

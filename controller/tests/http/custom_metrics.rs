@@ -331,6 +331,28 @@ async fn services_are_selected_by_label_and_windows_by_the_metrics_label() {
     assert_eq!(list["items"][0]["window"], 60);
 }
 
+/// What Kubernetes' clients ask beside: it changes nothing here.
+#[tokio::test]
+async fn other_parameters_are_passed_over() {
+    let scene = paying().await;
+    let path = format!("{V2}/namespaces/shop/deployments.apps/pay/{AVERAGE}");
+    let plain = named(&json(&scene, &path, 200).await);
+    for query in [
+        "timeout=5s",
+        "pretty=true",
+        "limit=500",
+        "resourceVersion=0&watch=false",
+    ] {
+        let answer = json(&scene, &format!("{path}?{query}"), 200).await;
+        assert_eq!(named(&answer), plain, "{query}");
+        let resources = format!("{V2}?{query}");
+        assert_eq!(
+            json(&scene, &resources, 200).await["kind"],
+            "APIResourceList"
+        );
+    }
+}
+
 #[tokio::test]
 async fn discovery_is_answered_and_all_else_is_a_status() {
     let scene = Scene::start().await;

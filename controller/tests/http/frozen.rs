@@ -122,6 +122,11 @@ fn all() -> Vec<Frozen> {
             MetricValueList<MetricValueV1beta1>
         ),
         frozen!(
+            values("v1beta1", "pods/*", "?labelSelector=app%3Dpay"),
+            "pods-v1beta1.json",
+            MetricValueList<MetricValueV1beta1>
+        ),
+        frozen!(
             values("v1beta2", "pods/*", "?labelSelector=app%3Dpay"),
             "pods-v1beta2.json",
             MetricValueList<MetricValueV1beta2>

@@ -60,7 +60,7 @@ pub struct Ports {
 pub struct Controller {
     options: ControllerOptions,
     dir: PathBuf,
-    reserved: [ReservedPort; 3],
+    reserved: [ReservedPort; 4],
     process: Process,
     ports: Ports,
 }
@@ -87,6 +87,7 @@ impl Controller {
         let key: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
         fs::write(key_file(dir), key).context("write the token key")?;
         let reserved = [
+            ReservedPort::new()?,
             ReservedPort::new()?,
             ReservedPort::new()?,
             ReservedPort::new()?,
@@ -248,7 +249,7 @@ fn state_dir(dir: &Path) -> PathBuf {
 async fn launch(
     dir: &Path,
     options: &ControllerOptions,
-    [filters, wasm, metrics]: &[ReservedPort; 3],
+    [filters, wasm, metrics, api]: &[ReservedPort; 4],
 ) -> Result<(Process, Ports)> {
     let mut command = Command::new(&options.binary);
     command.arg("controller").arg("--json");
@@ -261,11 +262,10 @@ async fn launch(
         ("--filters-listen", filters),
         ("--wasm-listen", wasm),
         ("--metrics-listen", metrics),
+        ("--api-listen", api),
     ] {
         command.arg(flag).arg(port.address().to_string());
     }
-    // Nobody here asks it.
-    command.args(["--api-listen", "127.0.0.1:0"]);
     if options.keep_state {
         command.arg("--state-dir").arg(state_dir(dir));
     }
