@@ -17,7 +17,10 @@ use crate::{
 const CHOICES: [&[&str]; 7] = [
     &["", "replicas: 1\ntokenKey: {existingSecret: mine}"],
     &["", "namespaces: [shop, data]"],
-    &["", "filtersTLS: {existingSecret: filters-tls}"],
+    &[
+        "",
+        "filtersTLS: {existingSecret: filters-tls}\napis: {enabled: true, existingSecret: apis-tls}",
+    ],
     &[
         "",
         "persistence: {enabled: true, size: 5Gi, storageClass: fast}",

@@ -165,7 +165,14 @@ fn the_controller_takes_the_command_line() -> Result<()> {
         return Ok(());
     }
     let nowhere = tempfile::tempdir()?;
-    for values in ["", EVERYTHING] {
+    for (values, first) in [
+        ("", "no cluster"),
+        (
+            "apis: {enabled: true, existingSecret: apis-tls}",
+            "no cluster",
+        ),
+        (EVERYTHING, "/etc/gaugeway/token/token.key"),
+    ] {
         let objects = render(values)?;
         let pod = &only(&objects, "StatefulSet")["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
@@ -190,11 +197,6 @@ fn the_controller_takes_the_command_line() -> Result<()> {
             .output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        let first = if values.is_empty() {
-            "no cluster"
-        } else {
-            "/etc/gaugeway/token/token.key"
-        };
         assert!(said.contains(first), "{said}");
     }
     Ok(())

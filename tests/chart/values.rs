@@ -51,6 +51,11 @@ fn impossible_values_are_refused_by_name() -> Result<()> {
         ("podAnnotations: {count: 1}", "podAnnotations"),
         ("prometheus: {serviceMonitor: {interval: fast}}", "interval"),
         ("priorityClassName: [high]", "priorityClassName"),
+        ("apis: {existingSecret: Mine}", "existingSecret"),
+        (
+            "metricsAPI: {enabled: true}\napis: {existingSecret: mine}",
+            "not both",
+        ),
     ] {
         let error = render(values).unwrap_err().to_string();
         assert!(error.contains(named), "{values}: {error}");

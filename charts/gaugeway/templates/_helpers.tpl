@@ -63,7 +63,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if or .Values.apis.enabled .Values.metricsAPI.enabled }}true{{ end }}
 {{- end }}
 
-{{/* The Secret with that port's certificate: made, rotated, and read by all replicas. */}}
+{{/* The Secret with a certificate of somebody else's for that port, if it is open. */}}
+{{- define "gaugeway.apisSecret" -}}
+{{- if .Values.apis.enabled }}{{ .Values.apis.existingSecret }}{{ end }}
+{{- end }}
+
+{{/* Whether the controller makes that port's certificate. */}}
+{{- define "gaugeway.apisMade" -}}
+{{- if and (include "gaugeway.apis" .) (not .Values.apis.existingSecret) }}true{{ end }}
+{{- end }}
+
+{{/* The Secret with the certificate that it makes: rotated, and read by all replicas. */}}
 {{- define "gaugeway.apisRules" -}}
 - apiGroups: [""]
   resources: [secrets]
