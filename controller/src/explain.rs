@@ -8,6 +8,7 @@ mod extension;
 mod facts;
 mod gateway;
 mod pods;
+mod registration;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::{
     mapping::MappingHandle,
     policies::News,
     role::Seat,
+    serving::Registration,
     source::SourceState,
 };
 
@@ -63,6 +65,16 @@ pub(crate) enum Asked {
     },
 }
 
+impl Asked {
+    /// Whether autoscalers ask for numbers of it.
+    const fn is_scaled(&self) -> bool {
+        matches!(
+            self,
+            Self::Service { .. } | Self::Pod { .. } | Self::Workload { .. }
+        )
+    }
+}
+
 /// Answers such questions. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Explainer {
@@ -71,6 +83,8 @@ pub(crate) struct Explainer {
     pub(crate) source: SourceState,
     /// What is known of policies and gateways beside what is in force; `None` without a cluster.
     pub(crate) news: Option<watch::Receiver<News>>,
+    /// How the registration of the metrics API is, as this replica found it; nothing where it does not register.
+    pub(crate) registered: watch::Receiver<Option<Registration>>,
     pub(crate) max_series: usize,
 }
 
@@ -88,6 +102,16 @@ impl Explainer {
         if !self.mapping.synced() {
             return not_synced(asked, &self.source.missing());
         }
+        let mut explanation = self.of(asked).await;
+        if asked.is_scaled() {
+            let registered = self.registered.borrow();
+            let step = registered.as_ref().map(registration::step);
+            explanation.steps.extend(step);
+        }
+        explanation
+    }
+
+    async fn of(&self, asked: &Asked) -> Explanation {
         match asked {
             Asked::Service { namespace, name } => {
                 let pair = (namespace.clone(), name.clone());

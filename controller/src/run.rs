@@ -22,7 +22,7 @@ use crate::{
     mapping::{self, Feed, MappingHandle},
     policies::Recorders,
     role,
-    serving::Keeper,
+    serving::{Keeper, Registration},
     source::{
         SourceState,
         kubernetes::{self, KubernetesSource},
@@ -162,6 +162,7 @@ impl Controller {
             forward: forward.clone(),
             telemetry: Arc::clone(&telemetry),
         };
+        let (registration, registered) = watch::channel(None);
         let questions = Api {
             live,
             explainer: Explainer {
@@ -169,6 +170,7 @@ impl Controller {
                 seat: seat.clone(),
                 source: source.state.clone(),
                 news: source.kubernetes.as_ref().map(KubernetesSource::news),
+                registered,
                 max_series: config.series.max,
             },
             seat,
@@ -185,7 +187,8 @@ impl Controller {
             (api, local),
         ];
         if let (Some(apis), Some(server)) = (&config.apis, apis) {
-            let (server, gate) = open(apis, server, gate, &config, &telemetry).await?;
+            let (server, gate) =
+                open(apis, server, gate, registration, &config, &telemetry).await?;
             servers.push((server, gate.before(questions)));
         }
         Ok(Self {
@@ -268,6 +271,7 @@ async fn open(
     apis: &Apis,
     server: Server,
     gate: role::Gate,
+    registration: watch::Sender<Option<Registration>>,
     config: &Config,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<(Server, Gate)> {
@@ -287,6 +291,7 @@ async fn open(
                 made.into(),
                 gate,
                 every,
+                registration,
                 Arc::clone(telemetry),
             )
         }

@@ -17,4 +17,4 @@ mod secret;
 
 pub(crate) use keeper::Keeper;
 pub use registration::Home;
-pub(crate) use registration::{is_of, versions_of};
+pub(crate) use registration::{Registration, is_of, versions_of};

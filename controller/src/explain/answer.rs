@@ -119,6 +119,11 @@ impl Step {
         self.details.extend(details);
         self
     }
+
+    pub(super) fn advising(mut self, advice: &str) -> Self {
+        self.advice = Some(advice.to_owned());
+        self
+    }
 }
 
 impl Explanation {

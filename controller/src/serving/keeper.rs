@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     generation::make,
-    registration::{Found, Home, Standing},
+    registration::{Found, Home, Registration},
     rotation::{Held, Seconds},
     secret,
 };
@@ -68,6 +68,8 @@ pub(crate) struct Keeper {
     gate: Gate,
     telemetry: Arc<Telemetry>,
     tell: watch::Sender<Option<Arc<CertifiedKey>>>,
+    /// How the registration was found last, by the leader.
+    registration: watch::Sender<Option<Registration>>,
     /// As last read or written.
     held: Option<Held>,
     started: Timestamp,
@@ -85,6 +87,7 @@ impl Keeper {
         wanted: Wanted,
         gate: Gate,
         every: Duration,
+        registration: watch::Sender<Option<Registration>>,
         telemetry: Arc<Telemetry>,
     ) -> InForce {
         let (tell, in_force) = watch::channel(None);
@@ -95,6 +98,7 @@ impl Keeper {
             gate,
             telemetry,
             tell,
+            registration,
             held: None,
             started: instant(),
             detached_at: None,
@@ -133,13 +137,9 @@ impl Keeper {
         };
         let (held, version) = self.read().await?;
         self.show(&held)?;
-        let found = found.transpose().map_err(|failure| {
-            self.telemetry.callers.registered("failing");
-            advice(
-                &failure,
-                "get, create, update and delete on apiservices.apiregistration.k8s.io",
-            )
-        })?;
+        let found = found
+            .transpose()
+            .map_err(|failure| self.failing(&failure))?;
         if !self.gate.is_open() {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Keeper {
             return self.take_out(found, &home, &held, version).await;
         }
         if self.is_detached() && registering.take().is_some() {
-            self.telemetry.callers.registered("detached");
+            self.found(Registration::Detached);
         }
         let published = registering
             .as_ref()
@@ -203,31 +203,34 @@ impl Keeper {
     }
 
     async fn register(&self, found: Found, home: &Home, bundle: &str) -> Result<(), String> {
-        let callers = &self.telemetry.callers;
-        match found.settle(&self.client, home, bundle).await {
-            Ok(Standing::Ours) => {
-                callers.registered("registered");
-                Ok(())
-            }
-            Ok(Standing::Detached) => {
-                callers.registered("detached");
-                Ok(())
-            }
-            Ok(Standing::Foreign(text)) => {
-                callers.registered("foreign");
-                Err(format!(
-                    "{text}, which is not this controller's: the metrics API is not registered. Remove it, or start \
-                     without --metrics-api"
-                ))
-            }
+        let registration = match found.settle(&self.client, home, bundle).await {
+            Ok(registration) => registration,
             // Another replica was faster: the next round sees what it did.
-            Err(failure) if failure.is_conflict() => Ok(()),
-            Err(failure) => {
-                callers.registered("failing");
-                let rights = "get, create, update and delete on apiservices.apiregistration.k8s.io";
-                Err(advice(&failure, rights))
-            }
-        }
+            Err(failure) if failure.is_conflict() => return Ok(()),
+            Err(failure) => return Err(self.failing(&failure)),
+        };
+        let trouble = match &registration {
+            Registration::Foreign(text) => Some(format!(
+                "{text}, which is not this controller's: the metrics API is not registered. Remove it, or start \
+                 without --metrics-api"
+            )),
+            _ => None,
+        };
+        self.found(registration);
+        trouble.map_or(Ok(()), Err)
+    }
+
+    /// The API server does not tell or do what the registration needs.
+    fn failing(&self, failure: &Failure) -> String {
+        let rights = "get, create, update and delete on apiservices.apiregistration.k8s.io";
+        let text = advice(failure, rights);
+        self.found(Registration::Failing(text.clone()));
+        text
+    }
+
+    fn found(&self, registration: Registration) {
+        self.telemetry.callers.registered(&registration);
+        self.registration.send_replace(Some(registration));
     }
 
     /// What the Secret holds. Of several replicas that find none, one makes it; where it was removed, it comes back as it

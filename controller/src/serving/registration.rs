@@ -47,13 +47,15 @@ pub(super) struct Found(Vec<Option<APIService>>);
 
 /// How the registration is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Registration {
     /// Both are ours, with this bundle.
-    Ours,
-    /// One is another's.
+    Registered,
+    /// One is another's, described here.
     Foreign(String),
     /// Somebody asked for them to be taken away.
     Detached,
+    /// The API server does not do it, for this reason.
+    Failing(String),
 }
 
 /// What answers a version is called.
@@ -66,6 +68,20 @@ pub(crate) fn is_of(of: &APIService, namespace: &str) -> bool {
     let ours = of.labels().get(LABEL.0).is_some_and(|name| name == LABEL.1);
     let there = service_of(of).and_then(|service| service.namespace.as_deref());
     ours && there == Some(namespace)
+}
+
+impl Registration {
+    /// All states, as a metric shows them.
+    pub(crate) const STATES: [&str; 4] = ["registered", "foreign", "detached", "failing"];
+
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Foreign(_) => "foreign",
+            Self::Detached => "detached",
+            Self::Failing(_) => "failing",
+        }
+    }
 }
 
 impl Home {
@@ -140,17 +156,17 @@ impl Found {
         client: &Client,
         home: &Home,
         bundle: &str,
-    ) -> Result<Standing, Failure> {
+    ) -> Result<Registration, Failure> {
         let api: Api<APIService> = Api::all(client.clone());
         if self.is_detached(home) {
             self.take_back(&api, home).await?;
-            return Ok(Standing::Detached);
+            return Ok(Registration::Detached);
         }
         let mut there = self.0.iter().flatten();
         if let Some(other) = there.find(|of| !home.is(service_of(of))) {
             let text = described(other);
             self.take_back(&api, home).await?;
-            return Ok(Standing::Foreign(text));
+            return Ok(Registration::Foreign(text));
         }
         for (version, found) in Version::ALL.into_iter().zip(self.0) {
             let params = PostParams::default();
@@ -168,7 +184,7 @@ impl Found {
                 Some(_) => {}
             }
         }
-        Ok(Standing::Ours)
+        Ok(Registration::Registered)
     }
 
     async fn take_back(&self, api: &Api<APIService>, home: &Home) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::register::Register;
+use crate::serving::Registration;
 
 /// Certificates of ports.
 #[derive(Debug)]
@@ -22,9 +23,6 @@ pub struct CallerMetrics {
     registration: IntGaugeVec,
 }
 
-/// Of the registration.
-const STATES: [&str; 4] = ["registered", "foreign", "failing", "detached"];
-
 impl TlsMetrics {
     pub(super) fn register(r: &mut Register) -> Result<Self, prometheus::Error> {
         Ok(Self {
@@ -43,10 +41,10 @@ impl TlsMetrics {
 
 impl CallerMetrics {
     /// Only that state is shown from now on.
-    pub(crate) fn registered(&self, state: &str) {
-        for of in STATES {
+    pub(crate) fn registered(&self, registration: &Registration) {
+        for of in Registration::STATES {
             let gauge = self.registration.with_label_values(&[of]);
-            gauge.set(i64::from(of == state));
+            gauge.set(i64::from(of == registration.as_str()));
         }
     }
 

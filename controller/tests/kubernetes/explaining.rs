@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// As `gaugeway explain KIND/NAME --json` prints it.
-async fn explained(stage: &Stage, path: &str) -> Result<Value> {
+pub(crate) async fn explained(stage: &Stage, path: &str) -> Result<Value> {
     let path = format!("/api/v1/explain/{path}");
     let client = Client::unpooled(stage.ports().api);
     let answer = client.send(Request::get(&path)).await?;

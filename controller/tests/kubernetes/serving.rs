@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, story, story_with_faults},
+    explaining::explained,
     objects::service,
     stage::Stage,
 };
@@ -166,6 +167,15 @@ async fn a_registration_of_another_server_is_left_alone_and_ours_is_both_or_none
             .await;
         let stage = start(&cluster).await;
         until_state(&stage, "foreign").await;
+        until("whoever asks is told who answers autoscalers", PATIENCE, || async {
+            let told = explained(&stage, "service/shop/cart").await?;
+            let last = told["steps"].as_array().and_then(|steps| steps.last()).cloned().unwrap_or_default();
+            ensure!(last["name"] == "metrics API" && last["state"] == "note", "{told:#}");
+            ensure!(last["found"].to_string().contains("monitoring/prometheus-adapter"), "{told:#}");
+            Ok(())
+        })
+        .await
+        .unwrap();
         assert!(cluster.get("APIService", VERSIONS[0]).await.is_err(), "both or none");
         let after = cluster.get("APIService", VERSIONS[1]).await.unwrap();
         assert_eq!(after["metadata"]["resourceVersion"], other["metadata"]["resourceVersion"]);
