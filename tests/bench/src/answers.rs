@@ -4,14 +4,21 @@
 //! What is asked goes round: the rate of a Service, the latency of a Deployment, the concurrency of the Pods of one. Every
 //! answer must have values, so every worker VM reports each 5 s all the time. Two loads: that alone; and with two of them
 //! that report all they have again and again, as soon as the last report was acknowledged.
+//!
+//! Reports are made on a thread of their own that takes what the others leave of the processors: workers are elsewhere in
+//! life, and whoever asks would else wait for a report being made.
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::future::try_join_all;
 use gaugeway_rig::{
     Authority, Controller, ControllerOptions, SecureClient, SecureSession,
@@ -165,66 +172,89 @@ impl Play {
         Ok(play)
     }
 
+    /// How long each question took, while somebody reports.
+    async fn asks<T>(&mut self, count: u32, while_there: &JoinHandle<T>) -> Result<Vec<Duration>> {
+        let mut took = Vec::new();
+        let mut ticks = interval(PACE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for number in 0..count {
+            ticks.tick().await;
+            if while_there.is_finished() {
+                bail!("reports have ended");
+            }
+            let begun = Instant::now();
+            ask(&mut self.session, self.shape, number).await?;
+            took.push(begun.elapsed());
+        }
+        Ok(took)
+    }
+
     async fn asked(
         &mut self,
         options: &Options,
         load: &'static str,
         restless: usize,
     ) -> Result<Figures> {
-        let (over, reported) = (AtomicBool::new(false), AtomicU64::new(0));
-        let (mut session, shape) = (self.session.clone(), self.shape);
+        let over = Arc::new(AtomicBool::new(false));
         let begun = Instant::now();
-        let asks = async {
-            let mut took = Vec::new();
-            let mut ticks = interval(PACE);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            for number in 0..options.questions {
-                ticks.tick().await;
-                let begun = Instant::now();
-                let asked = ask(&mut session, shape, number).await;
-                took.push(begun.elapsed());
-                if let Err(error) = asked {
-                    over.store(true, Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-            over.store(true, Ordering::Relaxed);
-            Ok(took)
-        };
-        let count = u32::try_from(self.workers.len())?;
-        let reports = self.workers.iter_mut().enumerate().map(|(at, worker)| {
-            let (over, reported) = (&over, &reported);
-            async move {
-                let pause = if at < restless {
-                    Duration::ZERO
-                } else {
-                    INTERVAL
-                };
-                // Stimulus: evenly over the interval.
-                sleep(pause.mul_f64(at as f64 / f64::from(count))).await;
-                while !over.load(Ordering::Relaxed) {
-                    let round = Instant::now();
-                    worker.go_on(INTERVAL, now()?).await?;
-                    reported.fetch_add(worker.targets() as u64, Ordering::Relaxed);
-                    // Stimulus: the rest of the interval.
-                    sleep(pause.saturating_sub(round.elapsed())).await;
-                }
-                anyhow::Ok(())
-            }
+        let workers = std::mem::take(&mut self.workers);
+        let reporting = thread::spawn({
+            let over = Arc::clone(&over);
+            move || reports(workers, restless, &over)
         });
-        let (took, _) = futures::try_join!(asks, try_join_all(reports))?;
+        let took = self.asks(options.questions, &reporting).await;
+        over.store(true, Ordering::Relaxed);
+        let ended = reporting.join();
+        let ended = ended.map_err(|_| anyhow!("the thread that reports panicked"))?;
+        let (workers, reported) = ended.context("report")?;
+        self.workers = workers;
+        let took = took?;
         let ms = |q| {
             let time = quantile(took.clone(), q).context("no questions")?;
             anyhow::Ok(time.as_secs_f64() * 1e3)
         };
         Ok(Figures {
             load,
-            series_per_second: reported.into_inner() as f64 / begun.elapsed().as_secs_f64(),
+            series_per_second: reported as f64 / begun.elapsed().as_secs_f64(),
             p50_ms: ms(0.5)?,
             p99_ms: ms(0.99)?,
             longest_ms: ms(1.0)?,
         })
     }
+}
+
+/// Reports of these until it is over: some without a pause, the others each interval. Gives them back, and how many series
+/// were reported.
+#[tokio::main(flavor = "current_thread")]
+async fn reports(
+    mut workers: Vec<Worker>,
+    restless: usize,
+    over: &AtomicBool,
+) -> Result<(Vec<Worker>, u64)> {
+    const LAST: i32 = 19;
+    // Of this thread alone, in Linux.
+    rustix::process::setpriority_process(None, LAST).context("lower the priority")?;
+    let count = workers.len();
+    let rounds = workers.iter_mut().enumerate().map(async |(at, worker)| {
+        let pause = if at < restless {
+            Duration::ZERO
+        } else {
+            INTERVAL
+        };
+        let mut reported = 0;
+        // Stimulus: evenly over the interval.
+        sleep(pause.mul_f64(at as f64 / count as f64)).await;
+        while !over.load(Ordering::Relaxed) {
+            let round = Instant::now();
+            worker.go_on(INTERVAL, now()?).await?;
+            reported += worker.targets() as u64;
+            // Stimulus: the rest of the interval.
+            sleep(pause.saturating_sub(round.elapsed())).await;
+        }
+        anyhow::Ok(reported)
+    });
+    let reported = try_join_all(rounds).await?.into_iter().sum();
+    Ok((workers, reported))
 }
 
 /// One question. Its answer must have values.
