@@ -15,7 +15,9 @@ mod values;
 
 pub use metric::custom_metrics;
 
-pub(crate) use discovery::{GROUP, Version, groups, resources, the_group};
+pub(crate) use discovery::{
+    GROUP, Version, groups, open_api_v2, open_api_v3, resources, the_group,
+};
 #[cfg(test)]
 pub(crate) use metric::Metric;
 #[cfg(feature = "laws")]

@@ -90,6 +90,17 @@ pub(crate) fn resources(version: Version) -> Value {
     })
 }
 
+/// `/openapi/v2`: nothing that an API server could add to its own description. It must be there all the same: an API server
+/// that gets 404 writes errors into its log, again and again, and whenever the registration changes.
+pub(crate) fn open_api_v2() -> Value {
+    json!({"swagger": "2.0", "info": {"title": GROUP, "version": "v1"}, "paths": {}})
+}
+
+/// `/openapi/v3`: the same. Without it the older one would be asked each minute.
+pub(crate) fn open_api_v3() -> Value {
+    json!({"paths": {}})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! `/apis/custom.metrics.k8s.io/…` over HTTP.
+//! `/apis/custom.metrics.k8s.io/…` and `/openapi/…` over HTTP.
 //!
 //! Who may ask was decided before. Discovery is answered here; values by whoever leads. JSON whatever the client would
 //! rather have: it is what every client takes.
@@ -48,6 +48,8 @@ impl CustomMetrics {
             .route("/apis/", get(groups))
             .route(&format!("/apis/{GROUP}"), get(the_group))
             .route(&format!("/apis/{GROUP}/{{version}}"), get(resources))
+            .route("/openapi/v2", get(open_api_v2))
+            .route("/openapi/v3", get(open_api_v3))
             .method_not_allowed_fallback(wrong_method)
             .with_state(api)
     }
@@ -179,6 +181,14 @@ async fn groups(State(api): State<Arc<CustomMetrics>>) -> Response<Body> {
 
 async fn the_group(State(api): State<Arc<CustomMetrics>>) -> Response<Body> {
     api.conclude(Ok(custom_metrics::the_group()))
+}
+
+async fn open_api_v2(State(api): State<Arc<CustomMetrics>>) -> Response<Body> {
+    api.conclude(Ok(custom_metrics::open_api_v2()))
+}
+
+async fn open_api_v3(State(api): State<Arc<CustomMetrics>>) -> Response<Body> {
+    api.conclude(Ok(custom_metrics::open_api_v3()))
 }
 
 async fn resources(

@@ -102,6 +102,8 @@ fn all() -> Vec<Frozen> {
         frozen!(GROUP, "group.json", APIGroup),
         frozen!(format!("{GROUP}/v1beta1"), "v1beta1.json", APIResourceList),
         frozen!(format!("{GROUP}/v1beta2"), "v1beta2.json", APIResourceList),
+        frozen!("/openapi/v2", "openapi-v2.json", Value),
+        frozen!("/openapi/v3", "openapi-v3.json", Value),
         frozen!(
             values("v1beta1", "deployments.apps/pay", ""),
             "deployment-v1beta1.json",
