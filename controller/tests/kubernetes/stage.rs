@@ -202,50 +202,62 @@ impl Stage {
     pub(crate) async fn report_of(
         &self,
         requests: Requests,
-        (vm, seq): (VmId, u64),
+        of: (VmId, u64),
         gateway: &str,
         namespace: &str,
         service: &str,
     ) -> Result<Answer> {
-        let label = |(name, value): (&str, &str)| Label {
-            name: name.to_owned().into(),
-            value: value.to_owned(),
-        };
-        let labels = [(names::NAMESPACE, namespace), (names::SERVICE, service)];
-        let target = Target::try_new(TargetKind::Kubernetes, labels.map(label).into())?;
+        let target = target(namespace, service, None)?;
+        self.report_on(requests, of, gateway, &[target]).await
+    }
+
+    /// The same, so many to each of these targets.
+    pub(crate) async fn report_on(
+        &self,
+        Requests { count, took, until }: Requests,
+        (vm, seq): (VmId, u64),
+        gateway: &str,
+        targets: &[Target],
+    ) -> Result<Answer> {
         let layout = Policy::default().layout();
-        let Requests { count, took, until } = requests;
         let from = until.minus(Nanos::from_millis(5000));
         let class = RequestClass {
             outcome: Outcome::Response,
             code: CodeClass::Success,
         };
         let mut writer = ReportWriter::new(Vec::new(), vm, Seq(seq), from, &layout);
-        let written = count == 0
-            || writer.series(SeriesCounts {
-                target: target.fingerprint(),
-                route: "",
-                requests: [(class, count)].into_iter(),
-                native: bucket_index(layout.schema, took)
-                    .map(|at| (at, count))
-                    .into_iter(),
-                classic: [(classic_position(&layout.bounds, took), count)].into_iter(),
-                zero_count: 0,
-                sum: Nanos(took.0 * count),
-                retries: 0,
-                aborted: 0,
-                latency_unknown: 0,
-                cancelled_wait: Nanos(0),
-            });
-        ensure!(written);
+        for target in targets {
+            let written = count == 0
+                || writer.series(SeriesCounts {
+                    target: target.fingerprint(),
+                    route: "",
+                    requests: [(class, count)].into_iter(),
+                    native: bucket_index(layout.schema, took)
+                        .map(|at| (at, count))
+                        .into_iter(),
+                    classic: [(classic_position(&layout.bounds, took), count)].into_iter(),
+                    zero_count: 0,
+                    sum: Nanos(took.0 * count),
+                    retries: 0,
+                    aborted: 0,
+                    latency_unknown: 0,
+                    cancelled_wait: Nanos(0),
+                });
+            ensure!(written);
+        }
         let report = writer.finish(until);
-        let encoded = target.encode();
-        let definition = TargetDefinition {
-            fingerprint: target.fingerprint(),
-            target: &encoded,
-        };
+        let encoded: Vec<_> = targets
+            .iter()
+            .map(|of| (of.fingerprint(), of.encode()))
+            .collect();
+        let definitions = encoded
+            .iter()
+            .map(|(fingerprint, target)| TargetDefinition {
+                fingerprint: *fingerprint,
+                target,
+            });
         let mut body = Vec::new();
-        ReportCall::encode(&report, [definition].into_iter(), None, &mut body);
+        ReportCall::encode(&report, definitions, None, &mut body);
         let call = Request::post("/v1/report", body)
             .header("content-type", "application/x-protobuf")
             .header("x-gaugeway-gateway", gateway);
@@ -278,6 +290,20 @@ impl Stage {
         let stopped = tokio::time::timeout(PATIENCE, self.running).await;
         stopped.unwrap().unwrap().unwrap();
     }
+}
+
+/// A Service's requests, or those of one of its Pods.
+pub(crate) fn target(namespace: &str, service: &str, pod: Option<&str>) -> Result<Target> {
+    let label = |(name, value): (&str, &str)| Label {
+        name: name.to_owned().into(),
+        value: value.to_owned(),
+    };
+    let whole = [(names::NAMESPACE, namespace), (names::SERVICE, service)];
+    let labels = whole.into_iter().chain(pod.map(|pod| (names::POD, pod)));
+    Ok(Target::try_new(
+        TargetKind::Kubernetes,
+        labels.map(label).collect(),
+    )?)
 }
 
 fn config(source: Source) -> Config {
