@@ -31,3 +31,4 @@ mod tls;
 mod top;
 mod trap;
 mod wasmx;
+mod windows;
