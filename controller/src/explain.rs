@@ -393,14 +393,15 @@ fn minute(
     let standings = recent.standings.get(&window)?;
     let names = gateways.iter().map(|(gateway, _)| gateway.name.as_str());
     let names: Vec<_> = names.filter_map(|n| GatewayName::try_new(n).ok()).collect();
-    if let Err(unknown) = standings.judge(&names) {
-        return Some(Err(unknown.to_string()));
-    }
+    let known = match standings.judge(&names) {
+        Ok(known) => known,
+        Err(unknown) => return Some(Err(unknown.to_string())),
+    };
     let wanted = Wanted::Service {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     };
-    let sample = recent.sample(&wanted)?;
+    let sample = recent.sample(&wanted)?.clone().as_told(known);
     if !sample.is_complete(window) {
         return Some(Err(Unknown::Full.to_string()));
     }

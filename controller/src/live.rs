@@ -389,13 +389,14 @@ impl<'a> Judge<'a> {
             return Err(Unknown::NotSelected);
         }
         let standings = self.standings.ok_or(Unknown::NoGateway)?;
-        standings.judge(told_by)?;
+        let known = standings.judge(told_by)?;
         let mut samples = asked.of.iter().map(|of| self.recent.sample(of));
         let first = samples.next().flatten();
         let mut all = first.ok_or(Unknown::Full)?.clone();
         for sample in samples {
             all.join(sample.ok_or(Unknown::Full)?);
         }
+        all = all.as_told(known);
         if !asked.complete || !all.is_complete(self.window) {
             return Err(Unknown::Full);
         }

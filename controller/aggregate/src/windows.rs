@@ -4,6 +4,9 @@
 //! at most one slot old. The three short windows have their exact length; the longest begins where a half minute does, up
 //! to 25 s earlier than its name says. Rates are divided by the length that was summed.
 //!
+//! Where reports are late, a window ends as many of their intervals earlier: what nobody told of yet is not idle. It begins
+//! earlier too where that is kept, in the two shorter ones; the others are shorter then.
+//!
 //! **Invariants**
 //! - A report enters a window only if its span is no longer than the window and it ends inside: a backlog never does.
 //! - Counts are kept apart per slot, smallest window that their span fits, and origin; where only the longest window looks,
@@ -30,6 +33,8 @@ use crate::units::seconds;
 const SLOT: Nanos = seconds(5);
 /// Slots that are summed where only the longest window looks.
 const COARSE: u32 = 6;
+/// Slots that a window may end early, at most: so many are kept before the half minute's window begins.
+pub(crate) const LATE: u32 = 6;
 
 /// How far back a reading looks. Ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,12 +106,6 @@ impl Window {
         Nanos(self.slots() as u64 * SLOT.0)
     }
 
-    /// When the window that is read at `now` began.
-    #[must_use]
-    pub const fn begin(self, now: UnixNanos) -> UnixNanos {
-        self.first(Slot::of(now)).begin()
-    }
-
     const fn slots(self) -> u32 {
         match self {
             Self::Seconds15 => 3,
@@ -130,9 +129,14 @@ impl Window {
         }
     }
 
-    /// What is summed while this slot runs.
-    const fn length(self, running: Slot) -> Nanos {
-        Nanos((running.0 - self.first(running).0) as u64 * SLOT.0)
+    /// The slots that are summed while this one runs, without so many that reports are due for.
+    pub(crate) fn shown(self, running: Slot, due: u32) -> std::ops::Range<Slot> {
+        let end = Slot(running.0.saturating_sub(due.min(LATE)));
+        let first = match self {
+            Self::Minutes5 => self.first(running),
+            _ => self.first(end).max(Self::Seconds60.first(running)),
+        };
+        first..end
     }
 
     /// A number below 4.
@@ -159,8 +163,19 @@ impl Slot {
         Self((at.0 / SLOT.0) as u32)
     }
 
-    const fn begin(self) -> UnixNanos {
+    pub(crate) const fn begin(self) -> UnixNanos {
         UnixNanos(self.0 as u64 * SLOT.0)
+    }
+
+    /// How many slots later this one is.
+    pub(crate) const fn since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// How many slots a report spans, about; at least one.
+    pub(crate) fn spanned(by: Nanos) -> u32 {
+        let about = by.0.saturating_add(SLOT.0 / 2) / SLOT.0;
+        u32::try_from(about).unwrap_or(u32::MAX).max(1)
     }
 
     /// The slot after it.

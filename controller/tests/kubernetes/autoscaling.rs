@@ -344,9 +344,18 @@ async fn until_three(cluster: &Cluster) {
 
 /// Until the autoscaler was told that nothing is known, and why. It keeps the size.
 async fn until_untold(cluster: &Cluster) {
+    let ns = &cluster.namespace;
+    let selected = "labelSelector=app%3Dcommand&metricLabelSelector=window%3D15s";
+    let pods = format!("v1beta2/namespaces/{ns}/pods/*/gaugeway_upstream_concurrency?{selected}");
     until("it is told why nothing is known", LONG, || async {
         let (replicas, status) = scaled(cluster).await?;
         assert_eq!(replicas, 3, "{status}");
+        // Until then it goes on as it was last told.
+        if let Ok(list) = raw(cluster, &pods).await {
+            let each = list["items"].as_array().unwrap().iter();
+            let all: u64 = each.filter_map(|of| milli(&of["value"])).sum();
+            assert!((5400..=6600).contains(&all), "{list}");
+        }
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         let active = conditions.iter().find(|of| of["type"] == "ScalingActive");
         let (reason, message) = active.map_or((&Value::Null, ""), |of| {
@@ -363,9 +372,12 @@ async fn until_untold(cluster: &Cluster) {
 /// Thousandths.
 fn milli(quantity: &Value) -> Option<u64> {
     let text = quantity.as_str()?;
-    match text.strip_suffix('m') {
-        Some(thousandths) => thousandths.parse().ok(),
-        None => text.parse::<u64>().ok().map(|whole| whole * 1000),
+    let number = text.trim_end_matches(['m', 'u']);
+    let of: u64 = number.parse().ok()?;
+    match text.strip_prefix(number)? {
+        "u" => Some(of / 1000),
+        "m" => Some(of),
+        _ => Some(of * 1000),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A worker VM reports spans that follow on each other, with counts or without. A gateway covers a window if one of its
 //! VMs reported without a gap since before the window began, and is not overdue. What a VM that ended took with it is at
-//! most one interval.
+//! most one interval. Where all of them are late, and not overdue yet, windows end before what they have yet to tell:
+//! else an object would seem to lose its traffic before it is unknown.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +13,7 @@ use gaugeway_wire::{GatewayName, Nanos, UnixNanos, VmId};
 use crate::{
     limits::COVERAGE_IDLE,
     units::seconds,
-    windows::{Place, Unfit, Window},
+    windows::{Place, Slot, Unfit, Window},
 };
 
 /// Between the end of a report's span and the begin of the next one's.
@@ -34,8 +35,19 @@ pub enum Standing {
 /// How all gateways stand to a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standings {
-    begin: UnixNanos,
-    gateways: BTreeMap<GatewayName, Standing>,
+    window: Window,
+    running: Slot,
+    gateways: BTreeMap<GatewayName, Heard>,
+}
+
+/// What was heard of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    standing: Standing,
+    /// Since when one of its VMs told all, among those that are not overdue; and the slots that the promptest of them is
+    /// late for.
+    since: UnixNanos,
+    due: u32,
 }
 
 /// The last that was heard of a gateway.
@@ -47,9 +59,12 @@ pub struct LastReport {
     pub until: UnixNanos,
 }
 
-/// Said of an object whose windows are the truth: what is not in them did not happen.
+/// Said of an object whose windows are the truth up to where they were told: what is not in them did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known;
+pub struct Known {
+    /// Slots at the end that reports are due for.
+    pub(crate) due: u32,
+}
 
 /// Why nothing can be said about an object. Never shown as 0: an autoscaler must keep its size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +102,7 @@ impl Standings {
     pub fn iter(&self) -> impl Iterator<Item = (&GatewayName, Standing)> {
         self.gateways
             .iter()
-            .map(|(name, standing)| (name, *standing))
+            .map(|(name, heard)| (name, heard.standing))
     }
 
     /// Whether these gateways together told all there is about what they route to: one covers the window, and none
@@ -99,18 +114,30 @@ impl Standings {
         &self,
         gateways: impl IntoIterator<Item = &'a GatewayName>,
     ) -> Result<Known, Unknown> {
-        let mut verdict = Err(Unknown::NoGateway);
+        let begin = self.window.first(self.running).begin();
+        let (mut due, mut since) = (0, None);
+        let mut why = Unknown::NoGateway;
         for name in gateways {
-            match self.gateways.get(name) {
-                Some(Standing::Silent(until)) if *until >= self.begin => {
+            let Some(heard) = self.gateways.get(name) else {
+                continue;
+            };
+            match heard.standing {
+                Standing::Silent(until) if until >= begin => {
                     return Err(Unknown::Stopped(Silence(name.clone())));
                 }
-                Some(Standing::Covers) => verdict = Ok(Known),
-                Some(Standing::Young(_)) if verdict.is_err() => verdict = Err(Unknown::Young),
-                _ => {}
+                Standing::Silent(_) => continue,
+                Standing::Covers => since = Some(since.unwrap_or(heard.since).min(heard.since)),
+                Standing::Young(_) => why = Unknown::Young,
             }
+            due = heard.due.max(due);
         }
-        verdict
+        let since = since.ok_or(why)?;
+        // It may begin earlier, where reports are late.
+        let shown = self.window.shown(self.running, due);
+        if since > shown.start.begin() {
+            return Err(Unknown::Young);
+        }
+        Ok(Known { due })
     }
 }
 
@@ -139,15 +166,27 @@ impl Stretch {
         now.since(self.until).is_none_or(|age| age.0 > patience)
     }
 
-    fn standing(&self, at: usize, begin: UnixNanos, now: UnixNanos) -> Standing {
+    fn heard(&self, at: usize, begin: UnixNanos, now: UnixNanos) -> Heard {
         let since = self.since.get(at).copied().unwrap_or(now);
-        if self.is_overdue(now) {
+        let standing = if self.is_overdue(now) {
             Standing::Silent(self.until)
         } else if since <= begin {
             Standing::Covers
         } else {
             Standing::Young(since)
+        };
+        Heard {
+            standing,
+            since,
+            due: self.due(Slot::of(now)),
         }
+    }
+
+    /// The slots, as many as all reports that are late span, before the one that runs.
+    fn due(&self, running: Slot) -> u32 {
+        let each = Slot::spanned(self.pace);
+        let late = running.since(Slot::of(self.until)).saturating_sub(each);
+        late.div_ceil(each).saturating_mul(each)
     }
 }
 
@@ -184,19 +223,24 @@ impl Coverage {
     }
 
     pub(super) fn standings(&self, window: Window, now: UnixNanos) -> Standings {
-        let begin = window.begin(now);
+        let running = Slot::of(now);
+        let begin = window.first(running).begin();
         let at = Window::ALL.iter().position(|w| *w == window).unwrap_or(0);
-        let mut gateways: BTreeMap<GatewayName, Standing> = BTreeMap::new();
+        let mut gateways: BTreeMap<GatewayName, Heard> = BTreeMap::new();
         for stretch in self.vms.values() {
-            let standing = stretch.standing(at, begin, now);
+            let heard = stretch.heard(at, begin, now);
             match gateways.get_mut(&stretch.gateway) {
-                Some(best) => *best = better(*best, standing),
+                Some(best) => *best = best.or(heard),
                 None => {
-                    gateways.insert(stretch.gateway.clone(), standing);
+                    gateways.insert(stretch.gateway.clone(), heard);
                 }
             }
         }
-        Standings { begin, gateways }
+        Standings {
+            window,
+            running,
+            gateways,
+        }
     }
 
     pub(super) fn last_reports(&self) -> BTreeMap<GatewayName, LastReport> {
@@ -212,6 +256,23 @@ impl Coverage {
     pub(super) fn forget(&mut self, now: UnixNanos) {
         let horizon = now.minus(COVERAGE_IDLE);
         self.vms.retain(|_, stretch| stretch.until >= horizon);
+    }
+}
+
+impl Heard {
+    /// Of two VMs of one gateway.
+    fn or(self, other: Self) -> Self {
+        let standing = better(self.standing, other.standing);
+        let silent = |of: Self| matches!(of.standing, Standing::Silent(_));
+        match (silent(self), silent(other)) {
+            (true, false) => other,
+            (false, true) => self,
+            _ => Self {
+                standing,
+                since: self.since.min(other.since),
+                due: self.due.min(other.due),
+            },
+        }
     }
 }
 

@@ -148,9 +148,13 @@ fn reporting(to: &mut Aggregate, gateway: &str, vm: u8, seconds: std::ops::Range
     }
 }
 
-fn judged(of: &Aggregate, window: Window, now: UnixNanos, by: &[&str]) -> Result<Known, Unknown> {
+fn judged(of: &Aggregate, window: Window, now: UnixNanos, by: &[&str]) -> Result<(), Unknown> {
     let gateways: Vec<_> = by.iter().map(|name| gateway(name)).collect();
-    of.recent().unwrap().standings(window, now).judge(&gateways)
+    of.recent()
+        .unwrap()
+        .standings(window, now)
+        .judge(&gateways)
+        .map(drop)
 }
 
 const SLOT: u64 = 5_000_000_000;
@@ -220,10 +224,7 @@ fn an_idle_gateway_that_reports_is_known_and_a_young_one_is_not() {
     let mut aggregate = aggregate();
     reporting(&mut aggregate, "shop/edge", 1, 5..100);
     let edge = ["shop/edge"];
-    assert_eq!(
-        judged(&aggregate, Window::Seconds60, at(99), &edge),
-        Ok(Known)
-    );
+    assert_eq!(judged(&aggregate, Window::Seconds60, at(99), &edge), Ok(()));
     let young = judged(&aggregate, Window::Minutes5, at(99), &edge);
     assert_eq!(young, Err(Unknown::Young));
     assert_eq!(requests(&aggregate, CART, Window::Seconds60, at(99)), 0);
@@ -248,10 +249,51 @@ fn a_gateway_that_stopped_makes_unknown_until_the_window_is_past_it() {
     reporting(&mut aggregate, "shop/edge", 1, 200..250);
     assert_eq!(
         judged(&aggregate, Window::Seconds60, at(247), &both),
-        Ok(Known)
+        Ok(())
     );
     let gone = judged(&aggregate, Window::Seconds60, at(247), &both[1..]);
     assert_eq!(gone, Err(Unknown::NoGateway));
+}
+
+#[test]
+fn traffic_that_nobody_told_of_yet_is_not_gone_before_it_is_unknown() {
+    // At an interval of 5 s, and of 15 s as Kong reports; at the begin of a slot, and within one.
+    for (pace, phase) in [(5, 0), (5, 3), (15, 0), (15, 4)] {
+        let mut aggregate = aggregate();
+        let ends = (pace + phase..400).step_by(usize::try_from(pace).unwrap());
+        let last = ends.clone().last().unwrap();
+        for end in ends {
+            let told = Told {
+                gateway: "shop/edge",
+                vm: 1,
+                seq: end,
+                from: at(end - pace),
+                to: at(end),
+                counts: &[(target("cart", "a"), pace * 6)],
+            };
+            tell(&mut aggregate, &told, at(end));
+        }
+        for window in Window::ALL {
+            // The longest begins where a half minute does, whatever the interval.
+            let fits = if window == Window::Minutes5 {
+                0.5
+            } else {
+                1e-9
+            };
+            for late in 0..80 {
+                let (now, overdue) = (at(last + late), late > 2 * pace + 5);
+                let recent = aggregate.recent().unwrap();
+                let judged = recent.standings(window, now).judge(&[gateway("shop/edge")]);
+                assert_eq!(judged.is_err(), overdue, "{judged:?} after {late} s");
+                let Ok(known) = judged else { continue };
+                let sample = recent.sample(CART, window, now).as_told(known);
+                let reading = sample.read(window, &Policy::default().layout());
+                let rate = reading.requests_per_second();
+                let off = (rate - 6.0).abs();
+                assert!(off < fits, "{rate}/s {late} s after the last, {window:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -273,10 +315,7 @@ fn a_backlog_enters_no_short_window_and_breaks_them() {
     let edge = ["shop/edge"];
     let short = judged(&aggregate, Window::Seconds60, at(490), &edge);
     assert_eq!(short, Err(Unknown::Young));
-    assert_eq!(
-        judged(&aggregate, Window::Minutes5, at(490), &edge),
-        Ok(Known)
-    );
+    assert_eq!(judged(&aggregate, Window::Minutes5, at(490), &edge), Ok(()));
 }
 
 #[test]
@@ -300,7 +339,7 @@ fn one_vm_that_goes_on_covers_for_one_that_ended() {
     let edge = ["shop/edge"];
     assert_eq!(
         judged(&aggregate, Window::Seconds60, at(196), &edge),
-        Ok(Known)
+        Ok(())
     );
 }
 

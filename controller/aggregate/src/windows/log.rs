@@ -10,7 +10,7 @@ use gaugeway_wire::{
     report::{Series, SeriesCounts},
 };
 
-use super::{Place, Slot, Window};
+use super::{LATE, Place, Slot, Window};
 use crate::{counts::Counts, units::ChangeNumber};
 
 /// Bytes that an entry has beside its counts, at most.
@@ -195,9 +195,9 @@ impl Log {
         (self.bytes.is_empty() || self.newest < first) && self.lost.is_none_or(|lost| lost < first)
     }
 
-    /// Appends the entries that a window shows.
+    /// Appends the entries that a window shows, wherever it ends.
     pub(super) fn copy(&self, window: Window, running: Slot, out: &mut Vec<u8>) {
-        let shown = window.first(running)..running;
+        let shown = window.shown(running, LATE).start..running;
         for entry in entries(&self.bytes).filter(|e| shown.contains(&e.slot) && e.fits <= window) {
             entry.put(out);
         }

@@ -8,7 +8,7 @@ use super::{
     Log, Origin, Reading, Slot, Window,
     log::{Entry, entries},
 };
-use crate::counts::Counts;
+use crate::{counts::Counts, recent::Known};
 
 /// Over which gateway, and at which of its ports, a Service was reached.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub struct Via {
 #[derive(Clone, Debug)]
 pub struct Sample {
     running: Slot,
+    /// Slots at the end that reports are due for.
+    due: u32,
     bytes: Vec<u8>,
     lost: Option<Slot>,
     /// By [`Origin`]; empty when several objects were joined.
@@ -36,6 +38,7 @@ impl Sample {
         log.copy(longest, running, &mut bytes);
         Self {
             running,
+            due: 0,
             bytes,
             lost: log.lost(),
             vias: Arc::clone(vias),
@@ -47,6 +50,7 @@ impl Sample {
     pub fn empty(now: UnixNanos) -> Self {
         Self {
             running: Slot::of(now),
+            due: 0,
             bytes: Vec::new(),
             lost: None,
             vias: Arc::default(),
@@ -61,6 +65,15 @@ impl Sample {
         }
     }
 
+    /// Its windows end where the gateways told so far.
+    #[must_use]
+    pub fn as_told(self, known: Known) -> Self {
+        Self {
+            due: known.due,
+            ..self
+        }
+    }
+
     /// Also has what the other has.
     pub fn join(&mut self, other: &Self) {
         self.lost = self.lost.max(other.lost);
@@ -71,8 +84,8 @@ impl Sample {
     /// False when counts of the window were left out for want of room: a sum would be too low.
     #[must_use]
     pub fn is_complete(&self, window: Window) -> bool {
-        let first = window.first(self.running);
-        self.lost.is_none_or(|lost| lost < first)
+        let shown = window.shown(self.running, self.due);
+        self.lost.is_none_or(|lost| lost < shown.start)
     }
 
     /// The sum over a window, of this layout.
@@ -110,11 +123,12 @@ impl Sample {
     }
 
     fn sum(&self, window: Window, layout: &Layout, fits: impl Fn(&Entry<'_>) -> bool) -> Reading {
-        let shown = window.first(self.running)..self.running;
+        let shown = window.shown(self.running, self.due);
         let mut sum = Counts::new(layout.clone());
         let all = entries(&self.bytes);
         let inside = all.filter(|e| shown.contains(&e.slot) && e.fits <= window && fits(e));
         inside.for_each(|entry| entry.add_to(&mut sum, layout));
-        Reading::new(window.length(self.running), sum)
+        let length = shown.end.begin().since(shown.start.begin());
+        Reading::new(length.unwrap_or_default(), sum)
     }
 }
