@@ -160,8 +160,15 @@ async fn autoscalers_are_told_the_truth_or_nothing() -> Result<()> {
     let falls = |said: &Said| matches!(said, Said::Rate(_) | Said::Nothing);
     until_said(api, "idle", |said| *said == Said::Rate(0.0), falls).await;
 
+    let load = traffic(gateway.address());
+    let rises = |said: &Said| matches!(said, Said::Rate(_) | Said::Nothing);
+    until_said(api, "all of it again", is_all, rises).await;
+
+    // What was on its way is never told of: it goes on as it was, and nothing fades.
     drop(gateway);
-    let idle = |said: &Said| matches!(said, Said::Rate(0.0) | Said::Nothing);
-    until_said(api, "unknown without the gateway", is_unknown, idle).await;
+    load.stop();
+    load.finish().await?;
+    let as_it_was = |said: &Said| is_all(said) || *said == Said::Nothing;
+    until_said(api, "unknown without the gateway", is_unknown, as_it_was).await;
     Ok(())
 }
