@@ -113,6 +113,20 @@ fn every_call_names_its_gateway() {
 }
 
 #[test]
+fn who_has_no_token_shows_none() {
+    let mut world = World::new();
+    world.request(A, MS);
+    let root = world.roots[0];
+    world.instance.on_tick(root, &mut world.host);
+    let headers = &world.host.outgoing[0].headers;
+    assert!(headers.iter().any(|(name, _)| name == "x-gaugeway-gateway"));
+    assert!(
+        headers.iter().all(|(name, _)| name != "authorization"),
+        "{headers:?}"
+    );
+}
+
+#[test]
 fn an_unowned_address_is_unknown_after_the_grace() {
     let mut world = World::new();
     world.request(A, MS);
@@ -571,9 +585,17 @@ fn another_gateways_configuration_leaves_the_rest_to_be_reported() {
     world.request(A, MS);
     world.network.fates.extend([Fate::Vanished; 2]);
     world.add_root(r#"{"gateway":"other","cluster":"c"}"#);
+    world.request(A, MS);
     world.end_root();
     world.run_seconds(90);
-    assert_eq!(world.controller.service("s0").requests(), 2);
+    assert_eq!(world.controller.service("s0").requests(), 3);
+    // Each gateway has an identity; the one that is gone is never heard of again.
+    let before = world.controller.sequences.clone();
+    assert_eq!(before.len(), 2, "{before:?}");
+    world.run_seconds(60);
+    let after = &world.controller.sequences;
+    let grown = after.iter().filter(|(vm, seq)| before.get(vm) != Some(seq));
+    assert_eq!(grown.count(), 1, "{before:?} {after:?}");
 }
 
 #[test]
