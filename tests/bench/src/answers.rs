@@ -10,6 +10,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -231,9 +232,11 @@ async fn reports(
     restless: usize,
     over: &AtomicBool,
 ) -> Result<(Vec<Worker>, u64)> {
-    const LAST: i32 = 19;
-    // Of this thread alone, in Linux.
-    rustix::process::setpriority_process(None, LAST).context("lower the priority")?;
+    let this = rustix::thread::gettid().to_string();
+    let mut chrt = Command::new("chrt");
+    let chrt = chrt.args(["--idle", "--pid", "0", &this]);
+    let lowered = chrt.status().context("run chrt, of util-linux")?;
+    ensure!(lowered.success(), "chrt: {lowered}");
     let count = workers.len();
     let rounds = workers.iter_mut().enumerate().map(async |(at, worker)| {
         let pause = if at < restless {
