@@ -185,7 +185,11 @@ impl Stretch {
     /// The slots, as many as all reports that are late span, before the one that runs.
     fn due(&self, running: Slot) -> u32 {
         let each = Slot::spanned(self.pace);
-        let late = running.since(Slot::of(self.until)).saturating_sub(each);
+        let last = Slot::of(self.until);
+        // Of a slot in which another report was to come, only a part was told.
+        let in_part = running > last && Slot::of(self.until.plus(self.pace)) == last;
+        let since = running.since(last) + u32::from(in_part);
+        let late = since.saturating_sub(each);
         late.div_ceil(each).saturating_mul(each)
     }
 }

@@ -257,10 +257,18 @@ fn a_gateway_that_stopped_makes_unknown_until_the_window_is_past_it() {
 
 #[test]
 fn traffic_that_nobody_told_of_yet_is_not_gone_before_it_is_unknown() {
-    // At an interval of 5 s, and of 15 s as Kong reports; at the begin of a slot, and within one.
-    for (pace, phase) in [(5, 0), (5, 3), (15, 0), (15, 4)] {
+    // At an interval of 5 s, of 15 s as Kong reports, and of 1 s; at the begin of a slot, and within one.
+    for (pace, phase, over) in [
+        (5, 0, 400),
+        (5, 3, 400),
+        (15, 0, 400),
+        (15, 4, 400),
+        (1, 0, 400),
+        (1, 0, 398),
+        (1, 0, 396),
+    ] {
         let mut aggregate = aggregate();
-        let ends = (pace + phase..400).step_by(usize::try_from(pace).unwrap());
+        let ends = (pace + phase..over).step_by(usize::try_from(pace).unwrap());
         let last = ends.clone().last().unwrap();
         for end in ends {
             let told = Told {
@@ -281,7 +289,7 @@ fn traffic_that_nobody_told_of_yet_is_not_gone_before_it_is_unknown() {
                 1e-9
             };
             for late in 0..80 {
-                let (now, overdue) = (at(last + late), late > 2 * pace + 5);
+                let (now, overdue) = (at(last + late), late > 2 * pace.max(5) + 5);
                 let recent = aggregate.recent().unwrap();
                 let judged = recent.standings(window, now).judge(&[gateway("shop/edge")]);
                 assert_eq!(judged.is_err(), overdue, "{judged:?} after {late} s");
