@@ -13,11 +13,12 @@ pub(crate) struct LogArgs {
     #[arg(long, env = "GAUGEWAY_LOG_FORMAT", default_value = "text", value_enum)]
     log_format: LogFormat,
     /// What is logged: a level (error, warn, info, debug, trace), or per module, such as
-    /// `info,gaugeway_controller::http=debug`.
+    /// `info,gaugeway_controller::http=debug`. What its library says of failing watches is left out: the controller says it
+    /// once, with what to do.
     #[arg(
         long,
         env = "GAUGEWAY_LOG",
-        default_value = "info",
+        default_value = "info,kube_runtime::watcher=error",
         value_name = "FILTER"
     )]
     log: String,

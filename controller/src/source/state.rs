@@ -152,6 +152,14 @@ impl WatchHandle {
         watch.is_some_and(|watch| watch.state == WatchState::Watching)
     }
 
+    /// It fails, for this reason. True unless it failed so before, and nothing else was since.
+    pub(crate) fn fail(&self, why: &str) -> bool {
+        let state = WatchState::Failing(why.to_owned());
+        let before = self.source.watches().get(self.at).map(|w| w.state.clone());
+        self.set(state.clone());
+        before != Some(state)
+    }
+
     /// True when this completed the last of all watches.
     pub(crate) fn set(&self, state: WatchState) -> bool {
         let mut watches = self.source.watches();
@@ -172,6 +180,18 @@ mod tests {
     use gaugeway_aggregate::Format;
 
     use super::*;
+
+    #[test]
+    fn a_failure_is_news_once() {
+        let telemetry = Telemetry::try_new("0.0.0").unwrap();
+        let state = SourceState::new("the cluster".to_owned(), &telemetry);
+        let services = state.watch("Service", None);
+        assert!(services.fail("403"));
+        assert!(!services.fail("403"));
+        assert!(services.fail("500"), "another reason");
+        services.set(WatchState::Watching);
+        assert!(services.fail("500"), "again");
+    }
 
     #[test]
     fn what_is_behind_is_named() {

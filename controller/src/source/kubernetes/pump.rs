@@ -193,12 +193,12 @@ impl Pump {
         let labels = [kind, failure.reason];
         self.metrics.watch_errors.with_label_values(&labels).inc();
         let text = failure.advice(self.served.plural, self.served.group);
-        if failure.is_ordinary() {
-            debug!(kind, namespace = self.namespace, "{text}");
-        } else {
+        let news = self.watch.fail(&text);
+        if news && !failure.is_ordinary() {
             warn!(kind, namespace = self.namespace, "{text}");
+        } else {
+            debug!(kind, namespace = self.namespace, "{text}");
         }
-        self.watch.set(WatchState::Failing(text));
     }
 }
 
