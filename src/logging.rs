@@ -13,8 +13,8 @@ pub(crate) struct LogArgs {
     #[arg(long, env = "GAUGEWAY_LOG_FORMAT", default_value = "text", value_enum)]
     log_format: LogFormat,
     /// What is logged: a level (error, warn, info, debug, trace), or per module, such as
-    /// `info,gaugeway_controller::http=debug`. What its library says of failing watches is left out: the controller says it
-    /// once, with what to do.
+    /// `info,gaugeway_controller::http=debug`. The default leaves out what kube-rs says of failing watches, at each try: the
+    /// controller says it once, with what to do.
     #[arg(
         long,
         env = "GAUGEWAY_LOG",

@@ -59,11 +59,31 @@ async fn asked(api: SocketAddr) -> Result<Said> {
             ensure!((state == "idle") == (rate == 0.0), "{window:#}");
             let items = scaler["items"].as_array().context("no items")?;
             ensure!(items.len() == 1, "{scaler:#}");
-            Ok(Said::Rate(rate))
+            let told = quantity(&items[0]["value"]).with_context(|| format!("{scaler:#}"))?;
+            // Else a slot has passed between the two questions.
+            let same = (told - rate).abs() < 0.001;
+            Ok(if same {
+                Said::Rate(rate)
+            } else {
+                Said::Nothing
+            })
         }
         // It changed between the two questions.
         _ => Ok(Said::Nothing),
     }
+}
+
+/// As Kubernetes writes it: a number, or thousandths or millionths of one.
+fn quantity(value: &Value) -> Option<f64> {
+    let text = value.as_str()?;
+    let number = text.trim_end_matches(['m', 'u']);
+    let unit = match text.strip_prefix(number)? {
+        "" => 1.0,
+        "m" => 1e-3,
+        "u" => 1e-6,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * unit)
 }
 
 /// Status and body; `None` where nobody answers, or somebody who says to come back later.

@@ -66,7 +66,9 @@ impl Gate {
 }
 
 async fn ask(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response<Body> {
-    let path = if request.uri().path().starts_with("/apis") {
+    let of_the_aggregator = ["/apis", "/openapi"];
+    let asked = request.uri().path();
+    let path = if of_the_aggregator.iter().any(|at| asked.starts_with(at)) {
         Path::CustomMetrics
     } else {
         Path::Api
