@@ -90,7 +90,7 @@ fn option(out: &mut String, arg: &Arg) {
         .get_default_values()
         .iter()
         .filter(|_| takes_value)
-        .map(|value| format!("`{}`", value.to_string_lossy().replace(',', ", ")))
+        .map(|value| format!("`{}`", value.to_string_lossy()))
         .collect();
     let help = arg.get_long_help().or(arg.get_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
